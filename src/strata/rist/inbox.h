@@ -1,0 +1,307 @@
+/*
+ * Where librist's threads leave things and Python fetches them.
+ *
+ * librist calls back from threads of its own: for each packet, each statistics report and
+ * each log line. Entering Python there would cost a lock and a frame per packet (see
+ * docs/decisions/0001-collector.md). These callbacks only append under a mutex and write
+ * an eventfd once; Python swaps the buffers some fifty times a second.
+ */
+#include <librist/librist.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define INBOX_LINKS 16  /* listening ports of one receiver */
+#define INBOX_PEERS 64  /* remote addresses remembered at once; the oldest makes room */
+#define INBOX_TEXT_MAX (256 * 1024)
+
+/* A flow that has been silent for this long gives way to another. Below the buffer of a
+ * normal stream, above the longest gap between two packets of a live one. */
+#define FLOW_HANDOVER_NS 300000000LL
+/* A jump in the sequence beyond this is a restarted sender, not a loss: 200,000 packets
+ * are 7 minutes at 5 Mbps, far more than any recovery buffer holds. */
+#define SEQ_RESTART 200000u
+
+typedef struct {
+    uint64_t packets, bytes;
+    int64_t last_packet_ns;      /* CLOCK_MONOTONIC; 0: never */
+    uint16_t port;
+    char peer_address[64];       /* empty: nobody yet */
+} inbox_link;
+
+typedef struct {
+    uint64_t packets, bytes;     /* given to Python or waiting for it */
+    uint64_t lost;               /* holes in the sequence that were not repaired */
+    uint64_t malformed;          /* not whole TS packets: garbage that survived a wrong key */
+    uint64_t overflowed;         /* packets dropped because Python did not fetch */
+    uint64_t rejected;           /* packets of a second flow while the first was alive */
+    uint64_t flow_changes;
+    int64_t last_packet_ns;
+    uint32_t flow_id;
+    int32_t link_count;
+    inbox_link links[INBOX_LINKS];
+} inbox_counters;
+
+typedef struct {
+    char *data;
+    size_t size, room;
+} inbox_bytes;
+
+typedef struct { struct rist_peer *peer; int link; } inbox_peer;
+
+typedef struct inbox {
+    pthread_mutex_t lock;
+    int event_fd;
+    int signalled;
+    size_t max_bytes;
+    inbox_bytes filling, taken;  /* media: librist writes the one, Python reads the other */
+    inbox_bytes stats, stats_taken;
+    inbox_bytes logs, logs_taken;
+    uint64_t last_seq;
+    int have_seq;
+    inbox_peer peers[INBOX_PEERS];
+    int next_peer;
+    inbox_counters counters;
+} inbox;
+
+static int64_t inbox_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+/* Appends, growing by doubling up to max. Returns 0 when it does not fit. */
+static int inbox_append(inbox_bytes *b, const void *data, size_t size, size_t max) {
+    if (b->size + size > max) return 0;
+    if (b->size + size > b->room) {
+        size_t room = b->room ? b->room : 32768;
+        while (room < b->size + size) room *= 2;
+        char *grown = realloc(b->data, room);
+        if (!grown) return 0;
+        b->data = grown;
+        b->room = room;
+    }
+    memcpy(b->data + b->size, data, size);
+    b->size += size;
+    return 1;
+}
+
+/* Under the lock: wake Python once until it fetches. */
+static void inbox_signal(inbox *in) {
+    if (in->signalled) return;
+    in->signalled = 1;
+    uint64_t one = 1;
+    if (write(in->event_fd, &one, sizeof one) < 0) { /* full counter: a wake-up is pending */ }
+}
+
+static void inbox_free(inbox *in) {
+    if (!in) return;
+    inbox_bytes *all[] = {&in->filling, &in->taken, &in->stats, &in->stats_taken,
+                          &in->logs, &in->logs_taken};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]->data);
+    close(in->event_fd);
+    pthread_mutex_destroy(&in->lock);
+    free(in);
+}
+
+static inbox *inbox_new(size_t max_bytes) {
+    inbox *in = calloc(1, sizeof *in);
+    if (!in) return NULL;
+    in->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (in->event_fd < 0) { free(in); return NULL; }
+    pthread_mutex_init(&in->lock, NULL);
+    in->max_bytes = max_bytes;
+    return in;
+}
+
+static int inbox_add_link(inbox *in, uint16_t port) {
+    if (in->counters.link_count >= INBOX_LINKS) return -1;
+    in->counters.links[in->counters.link_count++].port = port;
+    return 0;
+}
+
+/* Lost packets between two sequence numbers. The Main profile counts in 32 bits, a sender
+ * that bridges plain RTP in 16: a step that is absurd in 32 bits is taken in 16. */
+static uint32_t inbox_gap(uint64_t last, uint64_t seq) {
+    uint32_t gap = (uint32_t)(seq - last - 1);
+    if (gap > 0x7fffffffu && last <= 0xffff && seq <= 0xffff) gap = (uint16_t)(seq - last - 1);
+    return gap > SEQ_RESTART ? 0 : gap;
+}
+
+/* A wrong key decrypts to garbage of which librist lets a quarter pass (it looks at two
+ * bits). Only whole transport-stream packets go on, so garbage can neither be put out nor
+ * become the flow that we follow. */
+static int inbox_is_ts(const struct rist_data_block *block) {
+    const uint8_t *p = block->payload;
+    if (!block->payload_len || block->payload_len % 188) return 0;
+    for (size_t i = 0; i < block->payload_len; i += 188)
+        if (p[i] != 0x47) return 0;
+    return 1;
+}
+
+static int inbox_on_data(void *arg, struct rist_data_block *block) {
+    inbox *in = arg;
+    int64_t now = inbox_now();
+    pthread_mutex_lock(&in->lock);
+    inbox_counters *c = &in->counters;
+    int accepted = 1;
+    if (!inbox_is_ts(block)) {
+        accepted = 0;
+        c->malformed++;
+    } else if (!c->packets) {
+        c->flow_id = block->flow_id;
+    } else if (block->flow_id != c->flow_id) {
+        /* A restarted encoder comes as a second flow while the old one drains: mixing the
+         * two would weave two timelines into one. */
+        if (now - c->last_packet_ns < FLOW_HANDOVER_NS) {
+            accepted = 0;
+            c->rejected++;
+        } else {
+            c->flow_id = block->flow_id;
+            c->flow_changes++;
+            in->have_seq = 0;
+        }
+    }
+    if (accepted) {
+        if (in->have_seq) c->lost += inbox_gap(in->last_seq, block->seq);
+        in->last_seq = block->seq;
+        in->have_seq = 1;
+        c->packets++;
+        c->bytes += block->payload_len;
+        c->last_packet_ns = now;
+        for (int i = 0; i < INBOX_PEERS; i++) {
+            if (in->peers[i].peer == block->peer && block->peer) {
+                inbox_link *link = &c->links[in->peers[i].link];
+                link->packets++;
+                link->bytes += block->payload_len;
+                link->last_packet_ns = now;
+                break;
+            }
+        }
+        if (!inbox_append(&in->filling, block->payload, block->payload_len, in->max_bytes))
+            c->overflowed++;
+        inbox_signal(in);
+    }
+    pthread_mutex_unlock(&in->lock);
+    rist_receiver_data_block_free2(&block);
+    return 0;
+}
+
+/* librist calls this for each new remote address, after the packet could be decrypted. */
+static int inbox_on_connect(void *arg, const char *address, uint16_t port,
+                            const char *local_address, uint16_t local_port,
+                            struct rist_peer *peer) {
+    inbox *in = arg;
+    (void)local_address;
+    (void)port; /* librist 0.2.7 gives a number that is not the sender's */
+    pthread_mutex_lock(&in->lock);
+    for (int i = 0; i < in->counters.link_count; i++) {
+        inbox_link *link = &in->counters.links[i];
+        if (link->port != local_port) continue;
+        strncpy(link->peer_address, address ? address : "", sizeof link->peer_address - 1);
+        in->peers[in->next_peer] = (inbox_peer){peer, i};
+        in->next_peer = (in->next_peer + 1) % INBOX_PEERS;
+    }
+    pthread_mutex_unlock(&in->lock);
+    return 0;
+}
+
+static int inbox_on_disconnect(void *arg, struct rist_peer *peer) {
+    inbox *in = arg;
+    pthread_mutex_lock(&in->lock);
+    for (int i = 0; i < INBOX_PEERS; i++)
+        if (in->peers[i].peer == peer) in->peers[i].peer = NULL;
+    pthread_mutex_unlock(&in->lock);
+    return 0;
+}
+
+static int inbox_on_stats(void *arg, const struct rist_stats *stats) {
+    inbox *in = arg;
+    pthread_mutex_lock(&in->lock);
+    if (inbox_append(&in->stats, stats->stats_json, stats->json_size, INBOX_TEXT_MAX))
+        inbox_append(&in->stats, "\n", 1, INBOX_TEXT_MAX + 1);
+    inbox_signal(in);
+    pthread_mutex_unlock(&in->lock);
+    rist_stats_free(stats);
+    return 0;
+}
+
+static int inbox_on_log(void *arg, enum rist_log_level level, const char *message) {
+    inbox *in = arg;
+    char digit = level >= 0 && level <= 9 ? (char)('0' + level) : '7';
+    size_t size = strlen(message);
+    pthread_mutex_lock(&in->lock);
+    if (in->logs.size + size + 2 <= INBOX_TEXT_MAX) {
+        inbox_append(&in->logs, &digit, 1, INBOX_TEXT_MAX);
+        inbox_append(&in->logs, message, size, INBOX_TEXT_MAX);
+        if (!size || message[size - 1] != '\n') inbox_append(&in->logs, "\n", 1, INBOX_TEXT_MAX);
+    }
+    inbox_signal(in);
+    pthread_mutex_unlock(&in->lock);
+    return 0;
+}
+
+static int inbox_attach_receiver(inbox *in, struct rist_ctx *ctx) {
+    if (rist_receiver_set_output_fifo_size(ctx, 0)) return -1;
+    if (rist_receiver_data_callback_set2(ctx, inbox_on_data, in)) return -1;
+    return rist_auth_handler_set(ctx, inbox_on_connect, inbox_on_disconnect, in);
+}
+
+static int inbox_watch_stats(inbox *in, struct rist_ctx *ctx, int interval_ms) {
+    return rist_stats_callback_set(ctx, interval_ms, inbox_on_stats, in);
+}
+
+/* librist copies the first settings that it sees into process-wide ones and keeps their
+ * callback for ever: give it silent ones of our own, so that an inbox can be freed. */
+static void inbox_silence_globals(void) {
+    struct rist_logging_settings none = LOGGING_SETTINGS_INITIALIZER;
+    rist_logging_set_global(&none);
+}
+
+static int inbox_make_logging(inbox *in, struct rist_logging_settings **settings, int level) {
+    return rist_logging_set(settings, level, inbox_on_log, in, NULL, NULL);
+}
+
+static inbox_bytes *inbox_swap(inbox *in, inbox_bytes *filling, inbox_bytes *taken) {
+    pthread_mutex_lock(&in->lock);
+    inbox_bytes full = *filling;
+    *filling = *taken;
+    filling->size = 0;
+    *taken = full;
+    pthread_mutex_unlock(&in->lock);
+    return taken;
+}
+
+/* The media since the last call, valid until the next one. Re-arms the eventfd. */
+static inbox_bytes *inbox_take(inbox *in) {
+    uint64_t count;
+    pthread_mutex_lock(&in->lock);
+    if (read(in->event_fd, &count, sizeof count) < 0) { /* nothing was pending */ }
+    in->signalled = 0;
+    pthread_mutex_unlock(&in->lock);
+    return inbox_swap(in, &in->filling, &in->taken);
+}
+
+static inbox_bytes *inbox_take_stats(inbox *in) {
+    return inbox_swap(in, &in->stats, &in->stats_taken);
+}
+
+static inbox_bytes *inbox_take_logs(inbox *in) {
+    return inbox_swap(in, &in->logs, &in->logs_taken);
+}
+
+/* Stop the level-triggered eventfd from firing while Python waits for a batch to fill:
+ * the inbox stays signalled until it is taken. */
+static void inbox_hush(inbox *in) {
+    uint64_t count;
+    if (read(in->event_fd, &count, sizeof count) < 0) { /* nothing was pending */ }
+}
+
+static void inbox_count(inbox *in, inbox_counters *out) {
+    pthread_mutex_lock(&in->lock);
+    *out = in->counters;
+    pthread_mutex_unlock(&in->lock);
+}

@@ -1,0 +1,95 @@
+"""Secrets that redact themselves, and URLs that can be shown."""
+
+from __future__ import annotations
+
+import secrets as _secrets
+import string
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+REDACTED: Final = "****"
+
+PSK_MIN_BYTES: Final = 8
+PSK_MAX_BYTES: Final = 127
+"""librist keeps a secret in 128 bytes with a closing NUL (``RIST_MAX_STRING_SHORT``)."""
+
+_ALPHABET: Final = string.ascii_letters + string.digits
+
+
+class Secret:
+    """A string that prints as ``****`` until somebody asks for it with :meth:`reveal`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({REDACTED})"
+
+    def __str__(self) -> str:
+        return REDACTED
+
+    def __format__(self, spec: str) -> str:
+        return REDACTED
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and _secrets.compare_digest(
+            self._value.encode(), other._value.encode()
+        )
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a Secret is not pickled: it would leave the process in the clear")
+
+
+def make_psk(length: int = 32) -> Secret:
+    """A key for one broadcast: ``length`` letters and digits (32 of them hold 190 bits).
+
+    Letters and digits only, because people paste it into encoders and URLs.
+    """
+    return Secret("".join(_secrets.choice(_ALPHABET) for _ in range(length)))
+
+
+def psk_problem(psk: str) -> str | None:
+    """What is wrong with a pre-shared key, or None. The key itself is never repeated."""
+    size = len(psk.encode())
+    if not PSK_MIN_BYTES <= size <= PSK_MAX_BYTES:
+        return (
+            f"the PSK has {size} bytes; RIST encryption takes "
+            f"{PSK_MIN_BYTES} to {PSK_MAX_BYTES} printable bytes"
+        )
+    if not (psk.isascii() and psk.isprintable()):
+        return "the PSK holds characters that are not printable ASCII; use letters and digits"
+    return None
+
+
+def redact_url(url: str) -> str:
+    """The URL with everything hidden that can be a key.
+
+    ``rtmp://a.rtmp.youtube.com/live2/abcd-efgh`` becomes
+    ``rtmp://a.rtmp.youtube.com/live2/****``: the last path segment of a network URL is the
+    stream key, a query or user information may hold another. Local paths are shown whole.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return REDACTED
+    if parts.scheme in ("file", "hls"):
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    if not parts.scheme or not host:
+        return REDACTED
+    if ":" in host:
+        host = f"[{host}]"
+    head, slash, last = parts.path.rpartition("/")
+    path = head + slash + (REDACTED if last else "")
+    query = REDACTED if parts.query else ""
+    user = f"{REDACTED}@" if parts.username or parts.password else ""
+    return urlunsplit((parts.scheme, user + host + port, path, query, ""))
