@@ -56,6 +56,7 @@ ffi.cdef(
     typedef struct {
         uint64_t packets, bytes;
         int64_t last_packet_ns;
+        uint32_t peer_id;
         uint16_t port;
         char peer_address[64];
     } inbox_link;

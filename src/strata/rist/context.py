@@ -25,6 +25,8 @@ lib.inbox_silence_globals()
 
 AES_SIZES: Final = (128, 256)
 
+__all__ = ["PROFILE_MAIN", "Context", "ffi", "lib", "peer_config", "version"]
+
 LOG_LEVELS: Final = {"3": "error", "4": "warning", "5": "notice", "6": "info", "7": "debug"}
 
 _LOG_WARN: Final = 4

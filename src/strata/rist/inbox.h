@@ -28,6 +28,7 @@
 typedef struct {
     uint64_t packets, bytes;
     int64_t last_packet_ns;      /* CLOCK_MONOTONIC; 0: never */
+    uint32_t peer_id;            /* of peer_address, as librist's reports name it */
     uint16_t port;
     char peer_address[64];       /* empty: nobody yet */
 } inbox_link;
@@ -63,6 +64,7 @@ typedef struct inbox {
     uint64_t last_seq;
     int have_seq;
     inbox_peer peers[INBOX_PEERS];
+    uint32_t connects;
     int next_peer;
     inbox_counters counters;
 } inbox;
@@ -198,10 +200,14 @@ static int inbox_on_connect(void *arg, const char *address, uint16_t port,
     (void)local_address;
     (void)port; /* librist 0.2.7 gives a number that is not the sender's */
     pthread_mutex_lock(&in->lock);
+    /* librist numbers its peers from 1 as it makes them: first ours, one a port, then each
+     * that connects, and it makes none without calling here. */
+    in->connects++;
     for (int i = 0; i < in->counters.link_count; i++) {
         inbox_link *link = &in->counters.links[i];
         if (link->port != local_port) continue;
         strncpy(link->peer_address, address ? address : "", sizeof link->peer_address - 1);
+        link->peer_id = (uint32_t)in->counters.link_count + in->connects;
         in->peers[in->next_peer] = (inbox_peer){peer, i};
         in->next_peer = (in->next_peer + 1) % INBOX_PEERS;
     }

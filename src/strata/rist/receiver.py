@@ -52,12 +52,14 @@ class LinkCounters:
 
     Attributes:
         peer: address of the last sender seen there, or None.
+        peer_id: its number in :meth:`Receiver.take_reports`, 0 for none.
         packets, bytes: packets that this link was the first to deliver.
         last_packet_ns: ``time.monotonic_ns()`` of the last of them, 0 for never.
     """
 
     port: int
     peer: str | None
+    peer_id: int
     packets: int
     bytes: int
     last_packet_ns: int
@@ -205,11 +207,12 @@ class Receiver:
         links = []
         for i in range(raw.link_count):
             link = raw.links[i]
-            address = ffi.string(link.peer_address).decode()
+            address = str(ffi.string(link.peer_address).decode())
             links.append(
                 LinkCounters(
                     port=link.port,
                     peer=address or None,
+                    peer_id=link.peer_id,
                     packets=link.packets,
                     bytes=link.bytes,
                     last_packet_ns=link.last_packet_ns,

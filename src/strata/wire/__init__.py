@@ -1,0 +1,1 @@
+"""What processes say to each other: messages and codecs, without any I/O."""

@@ -1,0 +1,269 @@
+"""The control socket of a worker: line-delimited JSON over a Unix socket.
+
+Commands go to the worker, events come from it. Fields unknown to one side are ignored, so
+that a worker and a host of neighbouring versions understand each other; ``PROTOCOL`` in
+``ready`` counts the changes that this cannot bridge.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+PROTOCOL: Final = 1
+
+InputState: TypeAlias = Literal["waiting", "receiving", "stalled"]
+ForwardState: TypeAlias = Literal["connecting", "live", "retrying", "failed", "stopped"]
+StopReason: TypeAlias = Literal["eos", "no_input", "orphaned", "failed"]
+CommandId: TypeAlias = str | int | None
+
+
+class BadCommand(Exception):
+    """A line that is no command. ``id`` is what could be read of its id."""
+
+    def __init__(self, message: str, id: CommandId = None) -> None:
+        super().__init__(message)
+        self.id = id
+
+
+# --- to the worker -------------------------------------------------------------------
+
+
+class Stop(msgspec.Struct, tag_field="cmd", tag="stop", frozen=True, omit_defaults=True):
+    """host -> worker: flush, close every forward cleanly and exit with status 0."""
+
+    id: CommandId = None
+
+
+class Shutdown(msgspec.Struct, tag_field="cmd", tag="shutdown", frozen=True, omit_defaults=True):
+    """host -> worker: the same as ``stop``."""
+
+    id: CommandId = None
+
+
+class GetStats(msgspec.Struct, tag_field="cmd", tag="stats", frozen=True, omit_defaults=True):
+    """host -> worker: send a ``stats`` event now."""
+
+    id: CommandId = None
+
+
+Command: TypeAlias = Stop | Shutdown | GetStats
+
+_command_decoder: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
+_decode_any = msgspec.json.Decoder().decode
+
+
+def decode_command(line: bytes) -> Command:
+    """One line as a command.
+
+    Raises:
+        BadCommand: no JSON, no known command, or a field of the wrong type.
+    """
+    try:
+        return _command_decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadCommand(f"not a command: {error}", _id_of(line)) from None
+
+
+def _id_of(line: bytes) -> CommandId:
+    try:
+        value = _decode_any(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    found = value.get("id") if isinstance(value, dict) else None
+    return found if isinstance(found, str | int) else None
+
+
+# --- from the worker -----------------------------------------------------------------
+
+
+class Ready(msgspec.Struct, tag_field="event", tag="ready", frozen=True):
+    """worker -> host: the ports are bound; a sender may start."""
+
+    ports: list[int]
+    stream_id: str
+    pid: int
+    version: str
+    protocol: int = PROTOCOL
+
+
+class Input(msgspec.Struct, tag_field="event", tag="input", frozen=True):
+    """worker -> host: whether media arrives.
+
+    ``waiting``: none yet; ``stalled``: none for the stall timeout. ``since_s`` is the time
+    in that state.
+    """
+
+    state: InputState
+    since_s: float
+
+
+class Program(msgspec.Struct, tag_field="event", tag="program", frozen=True):
+    """worker -> host: what the forwards are fed."""
+
+    video: Literal["live", "slate", "none"]
+    audio: Literal["live", "silence", "none"]
+
+
+class Forward(msgspec.Struct, tag_field="event", tag="forward", frozen=True):
+    """worker -> host: a forward changed its state. ``url`` is redacted.
+
+    ``live``: the destination takes media. ``retrying``: it will be tried again. ``failed``:
+    trying again cannot help.
+    """
+
+    forward: str
+    kind: str
+    state: ForwardState
+    url: str
+    message: str = ""
+
+
+class VideoMedia(msgspec.Struct, frozen=True):
+    codec: str
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    keyframe_interval_s: float | None = None
+
+
+class AudioMedia(msgspec.Struct, frozen=True):
+    codec: str
+    rate: int | None = None
+    channels: int | None = None
+
+
+class Media(msgspec.Struct, frozen=True):
+    video: VideoMedia | None = None
+    audio: AudioMedia | None = None
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """Packets since the worker started. ``recovered``, ``late`` and ``duplicates`` come
+    from librist's reports and lag by up to 10 s; the rest is counted as it happens."""
+
+    received: int = 0
+    recovered: int = 0
+    lost: int = 0
+    late: int = 0
+    duplicates: int = 0
+    quality_percent: float = 100.0
+
+
+class LinkStats(msgspec.Struct, frozen=True):
+    """One port. ``peer`` is the sender's address; None where nobody has been seen."""
+
+    port: int
+    peer: str | None
+    bitrate_kbps: float
+    share_percent: float
+    received: int
+    last_packet_age_s: float | None
+    state: Literal["up", "silent", "down"]
+    rtt_ms: float | None = None
+
+
+class ForwardStats(msgspec.Struct, frozen=True):
+    forward: str
+    kind: str
+    state: ForwardState
+    bitrate_kbps: float
+    bytes: int
+    dropped_frames: int
+    reconnects: int
+    live_s: float
+    last_progress_age_s: float | None
+
+
+class Stats(msgspec.Struct, tag_field="event", tag="stats", frozen=True):
+    """worker -> host, each ``--stats-interval-ms``: everything measured.
+
+    ``buffer_ms`` is the time that media spent in the recovery buffer, as librist measured
+    it over its last report; None until the first one.
+    """
+
+    bitrate_in_kbps: float
+    bitrate_out_kbps: float
+    buffer_ms: float | None
+    uptime_s: float
+    cpu_percent: float
+    rss_mb: float
+    media: Media
+    flow: Flow
+    links: list[LinkStats]
+    forwards: list[ForwardStats]
+    id: CommandId = None
+
+
+def with_id(stats: Stats, id: CommandId) -> Stats:
+    """The same numbers as the answer to a command."""
+    return msgspec.structs.replace(stats, id=id)
+
+
+class Ok(msgspec.Struct, tag_field="event", tag="ok", frozen=True):
+    """worker -> whoever asked: the command has been carried out."""
+
+    cmd: str
+    id: CommandId = None
+
+
+class Error(msgspec.Struct, tag_field="event", tag="error", frozen=True, omit_defaults=True):
+    """worker -> host, or whoever asked: what went wrong and what it means.
+
+    ``forward`` names the forward that it is about.
+    """
+
+    message: str
+    code: str
+    id: CommandId = None
+    forward: str | None = None
+
+
+class Stopped(msgspec.Struct, tag_field="event", tag="stopped", frozen=True):
+    """worker -> host, last of all."""
+
+    reason: StopReason
+
+
+Event: TypeAlias = Ready | Input | Program | Forward | Stats | Ok | Error | Stopped
+
+_event_decoder: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
+
+
+def decode_event(line: bytes) -> Event | None:
+    """One line as an event; None for one that this version does not know.
+
+    Raises:
+        msgspec.DecodeError: a known event with fields that cannot be read, or no JSON.
+    """
+    try:
+        return _event_decoder.decode(line)
+    except msgspec.ValidationError:
+        value: Any = _decode_any(line)
+        if isinstance(value, dict) and value.get("event") not in _EVENT_TAGS:
+            return None
+        raise
+
+
+_EVENT_TAGS: Final = frozenset(
+    ("ready", "input", "program", "forward", "stats", "ok", "error", "stopped")
+)
+
+
+def encode(message: Command | Event) -> bytes:
+    """One line, with its line break."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+# --- on standard input ---------------------------------------------------------------
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """host -> worker, the one line on standard input with ``--secrets-stdin``."""
+
+    psk: str | None = None
+    forwards: list[str] = []
+
+    def __repr__(self) -> str:
+        return "Secrets(****)"

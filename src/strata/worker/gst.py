@@ -1,0 +1,98 @@
+"""GStreamer, loaded once, and the few calls that everything here shares."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from strata.errors import PartMissing
+
+try:
+    import gi
+
+    gi.require_version("Gst", "1.0")
+    gi.require_version("GstApp", "1.0")
+    from gi.repository import Gst, GstApp
+except (ImportError, ValueError) as error:
+    raise PartMissing(
+        f"GStreamer's Python binding cannot be loaded ({error}); run script/bootstrap "
+        "(Debian packages: gir1.2-gstreamer-1.0, gir1.2-gst-plugins-base-1.0)"
+    ) from error
+
+__all__ = ["SECOND_NS", "Gst", "GstApp", "bus_error", "pop_messages", "require", "watch_bus"]
+
+Gst.init(None)
+
+SECOND_NS: Final = 1_000_000_000
+
+PACKAGES: Final = {
+    "appsrc": "gstreamer1.0-plugins-base",
+    "appsink": "gstreamer1.0-plugins-base",
+    "filesink": "libgstreamer1.0-0",
+    "tsdemux": "gstreamer1.0-plugins-bad",
+    "h264parse": "gstreamer1.0-plugins-bad",
+    "h265parse": "gstreamer1.0-plugins-bad",
+    "aacparse": "gstreamer1.0-plugins-good",
+    "flvmux": "gstreamer1.0-plugins-good",
+    "rtmp2sink": "gstreamer1.0-plugins-bad",
+}
+"""Debian package of each element that a pipeline of ours is made of."""
+
+
+def require(elements: Iterable[str]) -> None:
+    """Checks that the elements are installed.
+
+    Raises:
+        PartMissing: naming each one and the packages that bring them.
+    """
+    missing = [name for name in sorted(set(elements)) if Gst.ElementFactory.find(name) is None]
+    if missing:
+        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
+        raise PartMissing(
+            f"GStreamer lacks the element{'s' if len(missing) > 1 else ''} "
+            f"{', '.join(missing)}, without which this stream cannot be carried; "
+            f"install with: apt-get install {packages}"
+        )
+
+
+def make(factory: str, **properties: Any) -> Gst.Element:
+    """One element with its properties (underscores for dashes).
+
+    Raises:
+        PartMissing: the element is not installed.
+    """
+    element = Gst.ElementFactory.make(factory, None)
+    if element is None:
+        require([factory])
+        raise PartMissing(f"GStreamer's element {factory} is installed but does not load")
+    for name, value in properties.items():
+        element.set_property(name.replace("_", "-"), value)
+    return element
+
+
+def pop_messages(bus: Gst.Bus) -> list[Gst.Message]:
+    """Errors, warnings and ends of stream that wait on the bus; other kinds are dropped."""
+    found = []
+    kinds = Gst.MessageType.ERROR | Gst.MessageType.EOS | Gst.MessageType.WARNING
+    while (message := bus.pop_filtered(kinds)) is not None:
+        found.append(message)
+    return found
+
+
+def watch_bus(bus: Gst.Bus, call: Callable[[], None]) -> Callable[[], None]:
+    """Calls ``call`` on the event loop when messages wait; no GLib loop is needed.
+
+    Returns what ends the watch.
+    """
+    loop = asyncio.get_running_loop()
+    descriptor = bus.get_pollfd().fd
+    loop.add_reader(descriptor, call)
+    return lambda: (loop.remove_reader(descriptor), None)[1]
+
+
+def bus_error(message: Gst.Message) -> tuple[str, str]:
+    """What an ERROR or WARNING message says, and GStreamer's debug text with the details."""
+    parse = message.parse_error if message.type == Gst.MessageType.ERROR else message.parse_warning
+    error, debug = parse()
+    return error.message, debug or ""

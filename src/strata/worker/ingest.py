@@ -1,0 +1,204 @@
+"""From a transport stream to access units.
+
+    appsrc (TS batches) -> tsdemux -> h264parse | h265parse | aacparse -> appsink
+
+Nothing here blocks and no Python runs on GStreamer's threads but for the linking of a new
+track: :meth:`Ingest.push` queues a batch, :meth:`Ingest.pull` fetches what has been parsed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from strata.tasks import in_thread
+from strata.worker.gst import Gst, bus_error, make, pop_messages, watch_bus
+from strata.worker.units import NO_TIME, AccessUnit, Program, Track
+
+log = logging.getLogger(__name__)
+
+ELEMENTS: Final = ("appsrc", "tsdemux", "h264parse", "h265parse", "aacparse", "appsink")
+
+PARSERS: Final[dict[str, tuple[Track, str, str]]] = {
+    # H.264 in FLV, MP4 and Matroska is length-prefixed ("avc"): parsed once, here.
+    "video/x-h264": ("video", "h264parse", "video/x-h264,stream-format=avc,alignment=au"),
+    "video/x-h265": ("video", "h265parse", "video/x-h265,stream-format=hvc1,alignment=au"),
+    "audio/mpeg": ("audio", "aacparse", "audio/mpeg,mpegversion=4,stream-format=raw,framed=true"),
+}
+"""By the caps that the demuxer offers: track, parser, and the form that forwards are given."""
+
+SAMPLES_MAX: Final = 2_000
+"""Parsed units that may wait in one appsink: over half a minute of 50 fps. The hub fetches
+50 times a second, so this bounds memory if the event loop ever hangs."""
+
+STOP_DEADLINE_S: Final = 2.0
+
+
+@dataclass(slots=True)
+class _Branch:
+    """One elementary stream on its way out of the demuxer."""
+
+    track: Track
+    parser: Any
+    sink: Any
+
+
+class Ingest:
+    """The ingest pipeline of one stream.
+
+    Args:
+        on_failure: called on the event loop when the pipeline cannot go on; the message
+            says why. The caller replaces the pipeline.
+        on_unusable: called (from a GStreamer thread) with the name of a stream in the
+            program that no forward can use.
+    """
+
+    def __init__(
+        self, on_failure: Callable[[str], None], on_unusable: Callable[[str], None]
+    ) -> None:
+        self._on_failure = on_failure
+        self._on_unusable = on_unusable
+        self._branches: dict[str, _Branch] = {}
+        self._complete = False
+        self._ended = False
+        self._pipeline = Gst.Pipeline.new("ingest")
+        self._source: Any = make(
+            "appsrc",
+            is_live=True,
+            do_timestamp=True,
+            format=Gst.Format.TIME,
+            caps=Gst.Caps.from_string("video/mpegts,systemstream=true,packetsize=188"),
+        )
+        demuxer = make("tsdemux")
+        demuxer.connect("pad-added", self._on_pad_added)
+        demuxer.connect("pad-removed", self._on_pad_removed)
+        demuxer.connect("no-more-pads", self._on_no_more_pads)
+        self._pipeline.add(self._source)
+        self._pipeline.add(demuxer)
+        self._source.link(demuxer)
+        self._bus = self._pipeline.get_bus()
+        self._unwatch: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        self._unwatch = watch_bus(self._bus, self._on_bus)
+        self._pipeline.set_state(Gst.State.PLAYING)
+
+    def push(self, batch: bytes) -> None:
+        """Queues whole transport-stream packets; stamped with their time of arrival."""
+        self._source.push_buffer(Gst.Buffer.new_wrapped(batch))
+
+    def pull(self) -> Iterator[AccessUnit]:
+        """What has been parsed since the last call, in decoding order within each track."""
+        for branch in tuple(self._branches.values()):
+            while (sample := branch.sink.try_pull_sample(0)) is not None:
+                buffer = sample.get_buffer()
+                stamp = buffer.dts if buffer.dts != Gst.CLOCK_TIME_NONE else buffer.pts
+                yield AccessUnit(
+                    track=branch.track,
+                    sample=sample,
+                    size=buffer.get_size(),
+                    key=not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT),
+                    dts_ns=NO_TIME if stamp == Gst.CLOCK_TIME_NONE else stamp,
+                )
+
+    def program(self) -> Program | None:
+        """The tracks, once the stream has announced them all and each parser knows its own."""
+        if not self._complete:
+            return None
+        caps: dict[Track, Gst.Caps | None] = {"video": None, "audio": None}
+        for branch in tuple(self._branches.values()):
+            found = branch.sink.get_static_pad("sink").get_current_caps()
+            if found is None:
+                return None
+            caps[branch.track] = found
+        return Program(**caps) if self._branches else None
+
+    def known(self) -> Program:
+        """The tracks whose caps are known by now, complete or not."""
+        caps: dict[Track, Gst.Caps | None] = {"video": None, "audio": None}
+        for branch in tuple(self._branches.values()):
+            caps[branch.track] = branch.sink.get_static_pad("sink").get_current_caps()
+        return Program(**caps)
+
+    def end(self) -> None:
+        """No more batches: the parsers put out what they still hold."""
+        self._source.end_of_stream()
+
+    @property
+    def ended(self) -> bool:
+        """True once every track has seen the end of the stream, or none exists."""
+        self._on_bus()
+        return self._ended or all(branch.sink.is_eos() for branch in tuple(self._branches.values()))
+
+    async def stop(self) -> None:
+        self._unwatch()
+        try:
+            await in_thread(
+                "ingest-stop", lambda: self._pipeline.set_state(Gst.State.NULL), STOP_DEADLINE_S
+            )
+        except TimeoutError:
+            log.error("the ingest pipeline did not stop in %.0f s; left behind", STOP_DEADLINE_S)
+
+    # On a GStreamer thread from here.
+
+    def _on_pad_added(self, demuxer: Gst.Element, pad: Any) -> None:
+        caps = pad.get_current_caps() or pad.query_caps(None)
+        structure = caps.get_structure(0)
+        name = structure.get_name()
+        known = PARSERS.get(name)
+        if name == "audio/mpeg" and structure.get_int("mpegversion")[1] == 1:
+            known = None
+        if known is None:
+            self._on_unusable(str(name))
+            return
+        track, parser_name, form = known
+        # Pads are named video_<generation>_<pid>. A second track of one generation is an
+        # extra (a second language) that no forward carries; one of the next generation
+        # replaces the track, because the sender announced a new program.
+        generation = pad.get_name().split("_")[1]
+        for other, branch in self._branches.items():
+            if branch.track == track and other.split("_")[1] == generation:
+                return
+        parser = make(parser_name)
+        sink: Any = make(
+            "appsink",
+            sync=False,
+            enable_last_sample=False,
+            max_buffers=SAMPLES_MAX,
+            caps=Gst.Caps.from_string(form),
+        )
+        # Without "async" a sink added to a running pipeline does not wait for a preroll.
+        sink.set_property("async", False)
+        for element in (parser, sink):
+            self._pipeline.add(element)
+        parser.link(sink)
+        sink.sync_state_with_parent()
+        parser.sync_state_with_parent()
+        pad.link(parser.get_static_pad("sink"))
+        self._branches[pad.get_name()] = _Branch(track, parser, sink)
+
+    def _on_pad_removed(self, demuxer: Gst.Element, pad: Any) -> None:
+        branch = self._branches.pop(pad.get_name(), None)
+        if branch is None:
+            return
+        for element in (branch.parser, branch.sink):
+            element.set_state(Gst.State.NULL)
+            self._pipeline.remove(element)
+
+    def _on_no_more_pads(self, demuxer: Gst.Element) -> None:
+        self._complete = True
+
+    # On the event loop.
+
+    def _on_bus(self) -> None:
+        for message in pop_messages(self._bus):
+            if message.type == Gst.MessageType.EOS:
+                self._ended = True
+            elif message.type == Gst.MessageType.WARNING:
+                log.debug("ingest: %s", bus_error(message)[0])  # one per gap in the stream
+            else:
+                text, debug = bus_error(message)
+                log.warning("ingest failed: %s (%s)", text, debug.replace("\n", " "))
+                self._on_failure(text)

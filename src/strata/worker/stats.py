@@ -1,0 +1,167 @@
+"""From running totals to the numbers of one ``stats`` event."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from strata.rist import Counters, LinkCounters
+from strata.wire import worker as wire
+from strata.worker.forward import Forward
+from strata.worker.hub import Hub
+from strata.worker.units import Program, codec_of
+
+SILENT_AFTER_S: Final = 1.0
+DOWN_AFTER_S: Final = 5.0
+"""A link that was never seen, or not for this long, is down."""
+
+
+class StatsMeter:
+    """Turns totals into rates over the time since the last call of :meth:`measure`."""
+
+    def __init__(self) -> None:
+        self._started_at = time.monotonic()
+        self._last_at = self._started_at
+        self._last_cpu_s = _cpu_s()
+        self._last: dict[str, int] = {}
+        self._buffer_ms: float | None = None
+        self._recovered = 0
+        self._late = 0
+        self._duplicates = 0
+        self._rtt_ms: dict[int, float] = {}
+
+    def add_report(self, report: dict[str, Any]) -> None:
+        """Takes in one report of librist, whose counters cover the time since the last."""
+        stats = report["stats"]
+        self._recovered += int(stats["recovered_total"])
+        self._late += int(stats["dropped_late"])
+        self._duplicates += int(stats["duplicates"])
+        for peer in report["peers"]:
+            if peer["stats"]["received_rtcp"]:
+                self._rtt_ms[int(peer["id"])] = float(peer["stats"]["avg_rtt"])
+        if stats["received"] and stats["avg_buffer_time"]:
+            self._buffer_ms = float(stats["avg_buffer_time"])
+
+    def measure(self, counters: Counters, hub: Hub, id: wire.CommandId = None) -> wire.Stats:
+        now = time.monotonic()
+        passed_s = max(now - self._last_at, 1e-3)
+        cpu_s = _cpu_s()
+        forwards = [self._forward(forward, passed_s) for forward in hub.forwards.values()]
+        link_bytes = [self._since(f"link-{link.port}", link.bytes) for link in counters.links]
+        stats = wire.Stats(
+            bitrate_in_kbps=_kbps(self._since("in", counters.bytes), passed_s),
+            bitrate_out_kbps=round(sum(forward.bitrate_kbps for forward in forwards), 1),
+            buffer_ms=self._buffer_ms,
+            uptime_s=round(now - self._started_at, 3),
+            cpu_percent=round(100.0 * (cpu_s - self._last_cpu_s) / passed_s, 1),
+            rss_mb=_rss_mb(),
+            media=_media(hub),
+            flow=self._flow(counters),
+            links=[
+                self._link(link, size, sum(link_bytes), passed_s, now)
+                for link, size in zip(counters.links, link_bytes, strict=True)
+            ],
+            forwards=forwards,
+            id=id,
+        )
+        self._last_at = now
+        self._last_cpu_s = cpu_s
+        return stats
+
+    def _since(self, name: str, total: int) -> int:
+        grown = total - self._last.get(name, 0)
+        self._last[name] = total
+        return grown
+
+    def _flow(self, counters: Counters) -> wire.Flow:
+        due = counters.packets + counters.lost
+        return wire.Flow(
+            received=counters.packets,
+            recovered=self._recovered,
+            lost=counters.lost,
+            late=self._late,
+            duplicates=self._duplicates,
+            quality_percent=round(100.0 * counters.packets / due, 3) if due else 100.0,
+        )
+
+    def _forward(self, forward: Forward, passed_s: float) -> wire.ForwardStats:
+        age_s = forward.progress_age_s
+        return wire.ForwardStats(
+            forward=forward.id,
+            kind=forward.url.kind,
+            state=forward.state,
+            bitrate_kbps=_kbps(self._since(forward.id, forward.bytes_out), passed_s),
+            bytes=forward.bytes_out,
+            dropped_frames=forward.dropped_frames,
+            reconnects=forward.reconnects,
+            live_s=round(forward.live_s, 1),
+            last_progress_age_s=None if age_s is None else round(age_s, 2),
+        )
+
+    def _link(
+        self, link: LinkCounters, size: int, total: int, passed_s: float, now: float
+    ) -> wire.LinkStats:
+        age_s = now - link.last_packet_ns / 1e9 if link.last_packet_ns else None
+        state: Literal["up", "silent", "down"] = "up"
+        if age_s is None or age_s > DOWN_AFTER_S:
+            state = "down"
+        elif age_s > SILENT_AFTER_S:
+            state = "silent"
+        return wire.LinkStats(
+            port=link.port,
+            peer=link.peer,
+            bitrate_kbps=_kbps(size, passed_s),
+            share_percent=round(100.0 * size / total, 1) if total else 0.0,
+            received=link.packets,
+            last_packet_age_s=None if age_s is None else round(age_s, 3),
+            state=state,
+            rtt_ms=self._rtt_ms.get(link.peer_id),
+        )
+
+
+def _media(hub: Hub) -> wire.Media:
+    if not hub.program.done():
+        return wire.Media()
+    program: Program = hub.program.result()
+    video = audio = None
+    if program.video is not None:
+        structure = program.video.get_structure(0)
+        rate = structure.get_fraction("framerate")
+        video = wire.VideoMedia(
+            codec=codec_of(program.video),
+            width=_int(structure.get_int("width")),
+            height=_int(structure.get_int("height")),
+            fps=round(rate[1] / rate[2], 3) if rate[0] and rate[2] else None,
+            keyframe_interval_s=hub.keyframe_interval_s,
+        )
+    if program.audio is not None:
+        structure = program.audio.get_structure(0)
+        audio = wire.AudioMedia(
+            codec=codec_of(program.audio),
+            rate=_int(structure.get_int("rate")),
+            channels=_int(structure.get_int("channels")),
+        )
+    return wire.Media(video=video, audio=audio)
+
+
+def _int(found: Iterable[Any]) -> int | None:
+    known, value = found
+    return int(value) if known else None
+
+
+def _kbps(size: int, passed_s: float) -> float:
+    return round(size * 8 / 1000 / passed_s, 1)
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _rss_mb() -> float:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        pages = int(file.read().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
