@@ -58,14 +58,14 @@ def make_psk(length: int = 32) -> Secret:
 
 def psk_problem(psk: str) -> str | None:
     """What is wrong with a pre-shared key, or None. The key itself is never repeated."""
-    size = len(psk.encode())
+    if not (psk.isascii() and psk.isprintable()):
+        return "the PSK holds characters that are not printable ASCII; use letters and digits"
+    size = len(psk)
     if not PSK_MIN_BYTES <= size <= PSK_MAX_BYTES:
         return (
             f"the PSK has {size} bytes; RIST encryption takes "
             f"{PSK_MIN_BYTES} to {PSK_MAX_BYTES} printable bytes"
         )
-    if not (psk.isascii() and psk.isprintable()):
-        return "the PSK holds characters that are not printable ASCII; use letters and digits"
     return None
 
 
@@ -83,12 +83,13 @@ def redact_url(url: str) -> str:
     except ValueError:
         return REDACTED
     if parts.scheme in ("file", "hls"):
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
     if not parts.scheme or not host:
         return REDACTED
     if ":" in host:
         host = f"[{host}]"
-    head, slash, last = parts.path.rpartition("/")
+    head, slash, last = parts.path.rstrip("/").rpartition("/")
     path = head + slash + (REDACTED if last else "")
     query = REDACTED if parts.query else ""
     user = f"{REDACTED}@" if parts.username or parts.password else ""

@@ -25,7 +25,7 @@ lib.inbox_silence_globals()
 
 AES_SIZES: Final = (128, 256)
 
-__all__ = ["PROFILE_MAIN", "Context", "ffi", "lib", "peer_config", "version"]
+__all__ = ["PROFILE_MAIN", "Context", "ffi", "lib", "peer_config", "set_secret", "version"]
 
 LOG_LEVELS: Final = {"3": "error", "4": "warning", "5": "notice", "6": "info", "7": "debug"}
 
@@ -112,10 +112,7 @@ class Context:
 
 
 def peer_config(psk: Secret | None, aes_bits: int) -> Any:
-    """A ``rist_peer_config`` with librist's defaults and the key set.
-
-    The key goes into the fields: in a URL, ``secret=`` without ``aes-type=`` silently
-    switches encryption off, and there is no way to escape an ``&``.
+    """A ``rist_peer_config`` with librist's defaults, ready for :func:`set_secret`.
 
     Raises:
         BadArguments: a key that librist would cut or misread.
@@ -128,9 +125,18 @@ def peer_config(psk: Secret | None, aes_bits: int) -> Any:
         problem = psk_problem(psk.reveal())
         if problem:
             raise BadArguments(problem)
-        config.secret = psk.reveal().encode()
         config.key_size = aes_bits
     return config
+
+
+def set_secret(config: Any, psk: Secret | None) -> None:
+    """Puts the key in, or with None wipes it: it is there only while peers are made.
+
+    The key goes into the fields: in a URL, ``secret=`` without ``aes-type=`` silently
+    switches encryption off, and there is no way to escape an ``&``.
+    """
+    field = ffi.buffer(config.secret)
+    field[:] = (psk.reveal().encode() if psk is not None else b"").ljust(len(field), b"\0")
 
 
 def _text(taken: Any) -> str:

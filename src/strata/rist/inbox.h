@@ -8,6 +8,7 @@
  */
 #include <librist/librist.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -144,7 +145,17 @@ static int inbox_is_ts(const struct rist_data_block *block) {
     return 1;
 }
 
+/* As root librist makes the thread that puts out a flow SCHED_RR 99, when the flow begins:
+ * one stream could starve the machine. Called on that thread, once. */
+static void inbox_calm_thread(void) {
+    static __thread int calm;
+    if (calm) return;
+    calm = 1;
+    pthread_setschedparam(pthread_self(), SCHED_OTHER, &(struct sched_param){0});
+}
+
 static int inbox_on_data(void *arg, struct rist_data_block *block) {
+    inbox_calm_thread();
     inbox *in = arg;
     int64_t now = inbox_now();
     pthread_mutex_lock(&in->lock);

@@ -80,9 +80,14 @@ def udp_sockets() -> Iterator[socket.socket]:
     """
     for entry in os.listdir("/proc/self/fd"):
         try:
-            sock = socket.socket(fileno=os.dup(int(entry)))
+            duplicate = os.dup(int(entry))
         except OSError:
-            continue  # no socket, or closed meanwhile
+            continue  # closed meanwhile
+        try:
+            sock = socket.socket(fileno=duplicate)
+        except OSError:
+            os.close(duplicate)  # no socket
+            continue
         with sock:
             if sock.type == socket.SOCK_DGRAM and sock.family in _INTERNET:
                 yield sock

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from strata.errors import BadArguments, HostError
-from strata.rist.context import PROFILE_MAIN, Context, ffi, lib, peer_config
+from strata.rist.context import PROFILE_MAIN, Context, ffi, lib, peer_config, set_secret
 from strata.rist.ports import family_of, held
 from strata.secrets import Secret
 
@@ -124,6 +124,7 @@ class Receiver:
         self._family = family_of(bind)
         self._encrypted = psk is not None
         tuning = tuning or ReceiverTuning()
+        self._psk = psk
         config = peer_config(psk, aes_bits)
         config.recovery_length_min = config.recovery_length_max = tuning.buffer_ms
         config.recovery_reorder_buffer = tuning.reorder_ms
@@ -144,6 +145,7 @@ class Receiver:
             PortTaken: a port is held by anyone else, another librist receiver included.
             HostError: librist or the machine refused.
         """
+        set_secret(self._config, self._psk)
         context = Context(
             lambda holder, logging: lib.rist_receiver_create(holder, PROFILE_MAIN, logging),
             INBOX_BYTES,
@@ -166,7 +168,7 @@ class Receiver:
             context.close()
             raise
         finally:
-            self._config.secret = b""
+            set_secret(self._config, None)
         self._context = context
 
     def fileno(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from strata.errors import BadArguments, HostError
 from strata.rist import ports
-from strata.rist.context import PROFILE_MAIN, Context, ffi, lib, peer_config
+from strata.rist.context import PROFILE_MAIN, Context, ffi, lib, peer_config, set_secret
 from strata.secrets import Secret
 
 MAX_LINKS: Final = 16
@@ -75,6 +75,7 @@ class Sender:
             if not 1 <= link.port <= 65535:
                 raise BadArguments(f"{link.port} is no UDP port; ports go from 1 to 65535")
         self.links = tuple(links)
+        self._psk = psk
         config = peer_config(psk, aes_bits)
         config.initiate_conn = 1
         config.recovery_length_min = config.recovery_length_max = buffer_ms
@@ -92,6 +93,7 @@ class Sender:
             BadArguments: a host name does not resolve, an interface does not exist.
             HostError: librist or the machine refused.
         """
+        set_secret(self._config, self._psk)
         flow_id = lib.rist_flow_id_create()
         context = Context(
             lambda holder, logging: lib.rist_sender_create(holder, PROFILE_MAIN, flow_id, logging),
@@ -107,7 +109,7 @@ class Sender:
             self._peers.clear()
             raise
         finally:
-            self._config.secret = b""
+            set_secret(self._config, None)
         self._context = context
 
     def _open(self, context: Context, link: Link) -> Any:

@@ -59,8 +59,9 @@ def parse(url: str) -> ForwardUrl:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise BadUrl(f"{_shown(url)} is no URL ({error}); write {_KNOWN}") from None
+    except ValueError:
+        # Not the reason: it may quote a key that stands where the port should be.
+        raise BadUrl(f"{_shown(url)} is no URL; write {_KNOWN}") from None
     if parts.scheme == "rtmp":
         return _rtmp(url, parts, port)
     if parts.scheme == "file":
@@ -100,5 +101,5 @@ def _file(url: str, parts: SplitResult) -> ForwardUrl:
 
 
 def _shown(url: str) -> str:
-    shown = redact_url(url)
+    shown = "".join(each if each.isprintable() else "?" for each in redact_url(url))
     return "the URL" if shown == "****" else shown

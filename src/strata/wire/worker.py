@@ -244,6 +244,8 @@ def decode_event(line: bytes) -> Event | None:
         if isinstance(value, dict) and value.get("event") not in _EVENT_TAGS:
             return None
         raise
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"not an event: {error}") from None
 
 
 _EVENT_TAGS: Final = frozenset(

@@ -31,5 +31,7 @@ class Backoff:
         Args:
             chance: a random number from 0 to 1.
         """
-        base = min(LONGEST_S, FIRST_S * 2.0 ** max(0, self.failures - 1))
+        # Bounded: a float overflows at 2 ** 1024, which is one night of failures.
+        doublings = min(max(0, self.failures - 1), 16)
+        base = min(LONGEST_S, FIRST_S * 2.0**doublings)
         return base * (1.0 + JITTER * chance)

@@ -12,12 +12,12 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
 import strata
+from strata import logs
 from strata.errors import BadArguments, StrataError
 from strata.secrets import Secret, psk_problem
 from strata.wire import forward_url
@@ -41,13 +41,21 @@ def main() -> NoReturn:
     """Runs the worker and ends the process with the status of ``--help``'s last lines."""
     try:
         config = parse(sys.argv[1:], os.environ)
-        _set_up_log(config.stream_id)
+        logs.set_up(config.stream_id)
         from strata.worker.worker import Worker  # GStreamer and librist: not for --help
 
         status = asyncio.run(Worker(config).run())
     except StrataError as error:
         print(f"{PROG}: error: {error.message}", file=sys.stderr, flush=True)
         status = error.exit_status
+    except Exception as error:  # a border: only the status is left to tell of it
+        logging.getLogger(__name__).exception("the worker broke")
+        print(
+            f"{PROG}: error: internal failure ({type(error).__name__}); this is a defect of "
+            "Strata, the lines before this one tell its developers where",
+            file=sys.stderr,
+        )
+        status = StrataError.exit_status
     sys.stdout.flush()
     sys.stderr.flush()
     # A thread that hangs in a dead destination would hold up an ordinary exit for ever.
@@ -112,7 +120,8 @@ def _read_secrets() -> tuple[str | None, list[str]]:
 
     from strata.wire.worker import Secrets
 
-    line = sys.stdin.buffer.readline(STDIN_BYTES_MAX)
+    # There is no standard input at all where the descriptor is closed.
+    line = sys.stdin.buffer.readline(STDIN_BYTES_MAX) if sys.stdin is not None else b""
     try:
         secrets = msgspec.json.decode(line, type=Secrets)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -199,13 +208,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-input-timeout-s", default=0.0, type=_seconds, metavar="S", help="default never")
     add("--orphan-timeout-s", default=0.0, type=_seconds, metavar="S", help="default never")
     return parser
-
-
-def _set_up_log(stream_id: str) -> None:
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format=f"%(asctime)s.%(msecs)03dZ %(levelname)-7s {stream_id} %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    logging.Formatter.converter = time.gmtime

@@ -31,4 +31,6 @@ class WorkerConfig:
     def peak_kbps(self) -> int:
         """What each forward that crosses the network may send at most; 0 for no limit."""
         networked = sum(1 for forward in self.forwards if forward.host is not None)
-        return self.max_egress_kbps // networked if networked else 0
+        if not networked or not self.max_egress_kbps:
+            return 0
+        return max(1, self.max_egress_kbps // networked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from strata.errors import BadArguments, Conflict
-from strata.tasks import TaskGroup
 from strata.wire import worker as wire
 from strata.wire.lines import LineSplitter, LineTooLong
 
@@ -22,6 +20,8 @@ CLIENTS_MAX: Final = 64
 UNREAD_BYTES_MAX: Final = 1024 * 1024
 """What a client may leave unread; 15 minutes of statistics. Then it is cut off, because
 its events would otherwise fill the worker's memory."""
+
+CLOSE_DEADLINE_S: Final = 1.0
 
 PATH_BYTES_MAX: Final = 107
 """``sun_path`` has 108 bytes with its closing NUL (unix(7))."""
@@ -44,9 +44,15 @@ class Client:
         self._writer.write(wire.encode(event))
 
     async def close(self) -> None:
+        """Ends the connection once all that was sent has been read, or after a deadline."""
         self._writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), 1.0)
+        closed = asyncio.shield(self._writer.wait_closed())
+        try:
+            await asyncio.wait_for(closed, CLOSE_DEADLINE_S)
+        except TimeoutError:
+            self._writer.transport.abort()
+        except OSError:
+            log.debug("a client of the control socket went away")
 
 
 class ControlSocket:
@@ -68,7 +74,6 @@ class ControlSocket:
         self._on_command = on_command
         self._clients: set[Client] = set()
         self._server: asyncio.AbstractServer | None = None
-        self._tasks = TaskGroup()
 
     @property
     def clients(self) -> int:
@@ -91,6 +96,12 @@ class ControlSocket:
             try:
                 probe.connect(path)
             except ConnectionRefusedError:
+                # So says Linux also of a plain file and of a folder.
+                if not self._path.is_socket():
+                    raise BadArguments(
+                        f"{path} exists and is no socket; choose another path for the control "
+                        "socket"
+                    ) from None
                 self._path.unlink()
             except OSError:
                 pass  # it does not exist, which is how it should be
@@ -118,9 +129,7 @@ class ControlSocket:
         if self._server is None:
             return
         self._server.close()
-        for client in tuple(self._clients):
-            await client.close()
-        await self._tasks.close()
+        await asyncio.gather(*(client.close() for client in tuple(self._clients)))
         self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -228,8 +228,9 @@ class Forward:
             )
 
     async def _retire(self, output: Output) -> None:
+        if self._output is not None:  # else it never started, and has no numbers
+            self._bytes_before += max(self._bytes_now, output.bytes_out())
         self._output = None
-        self._bytes_before += max(self._bytes_now, output.bytes_out())
         self._bytes_now = 0
         self._dropped_before += output.dropped
         self._live_before_s += self._live_now_s()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from strata.tasks import in_thread
-from strata.worker.gst import Gst, bus_error, make, pop_messages, watch_bus
+from strata.worker.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
 from strata.worker.units import NO_TIME, AccessUnit, Program, Track
 
 log = logging.getLogger(__name__)
@@ -61,13 +61,13 @@ class Ingest:
         self._on_failure = on_failure
         self._on_unusable = on_unusable
         self._branches: dict[str, _Branch] = {}
+        self._zero_s: float | None = None
         self._complete = False
         self._ended = False
         self._pipeline = Gst.Pipeline.new("ingest")
         self._source: Any = make(
             "appsrc",
             is_live=True,
-            do_timestamp=True,
             format=Gst.Format.TIME,
             caps=Gst.Caps.from_string("video/mpegts,systemstream=true,packetsize=188"),
         )
@@ -85,9 +85,17 @@ class Ingest:
         self._unwatch = watch_bus(self._bus, self._on_bus)
         self._pipeline.set_state(Gst.State.PLAYING)
 
-    def push(self, batch: bytes) -> None:
-        """Queues whole transport-stream packets; stamped with their time of arrival."""
-        self._source.push_buffer(Gst.Buffer.new_wrapped(batch))
+    def push(self, packets: bytes, stamp_s: float) -> None:
+        """Queues whole transport-stream packets with their time (:mod:`strata.worker.pace`).
+
+        The demuxer maps the sender's clock onto these times, which is what makes a
+        restarted sender continue where the old one stopped.
+        """
+        if self._zero_s is None:
+            self._zero_s = stamp_s
+        buffer = Gst.Buffer.new_wrapped(packets)
+        buffer.pts = max(0, int((stamp_s - self._zero_s) * SECOND_NS))
+        self._source.push_buffer(buffer)
 
     def pull(self) -> Iterator[AccessUnit]:
         """What has been parsed since the last call, in decoding order within each track."""

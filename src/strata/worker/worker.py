@@ -20,7 +20,9 @@ from strata.worker.control_socket import Client, ControlSocket
 from strata.worker.forward import Forward
 from strata.worker.hub import Hub
 from strata.worker.ingest import Ingest
+from strata.worker.pace import Pace
 from strata.worker.stats import StatsMeter
+from strata.worker.ts_start import TsStart
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,11 @@ BATCH_S: Final = 0.020
 at this pace; each tick costs 0.1 ms or so, a call per packet cost four times the whole."""
 
 PROGRAM_DEADLINE_S: Final = 2.0
-"""A track that was announced and has not come after this long is done without."""
+"""Sound that was announced and has not come after this long is done without."""
+
+VIDEO_DEADLINE_S: Final = 12.0
+"""Video is known from its first key frame, and a sender may be joined just after one: the
+longest interval in use is 10 s. Going on the air without it would be for good."""
 
 STATS_AGAIN_S: Final = 0.2
 """Two clients that ask within this time get the same numbers: a rate over less is noise."""
@@ -63,6 +69,8 @@ class Worker:
         self._stoppers: list[tuple[Client, wire.Command]] = []
         self._meter = StatsMeter()
         self._stats: tuple[float, wire.Stats] | None = None
+        self._start = TsStart()
+        self._pace = Pace()
         self._unusable: set[str] = set()
         self._ingest_restart: asyncio.TimerHandle | None = None
 
@@ -172,8 +180,10 @@ class Worker:
             self._last_media_at = time.monotonic()
             if self._input.state != "receiving":
                 self._set_input("receiving")
-            self._hub.push_packets(batch)
-            self._ingest.push(batch)
+            for at, passed in self._start.pass_on(batch, self._last_media_at):
+                self._hub.push_packets(passed)
+                for stamp_s, piece in self._pace.split(passed, at):
+                    self._ingest.push(piece, stamp_s)
         units = list(self._ingest.pull())
         if units:
             self._first_unit_at = self._first_unit_at or time.monotonic()
@@ -184,13 +194,11 @@ class Worker:
 
     def _learn_program(self) -> None:
         program = self._ingest.program()
-        first_at = self._first_unit_at
-        if (
-            program is None
-            and first_at is not None
-            and time.monotonic() - first_at > PROGRAM_DEADLINE_S
-        ):
-            program = self._ingest.known()
+        if program is None and self._first_unit_at is not None:
+            waited_s = time.monotonic() - self._first_unit_at
+            known = self._ingest.known()
+            if waited_s > (VIDEO_DEADLINE_S if known.video is None else PROGRAM_DEADLINE_S):
+                program = known
         if program is None:
             return
         self._hub.program.set_result(program)

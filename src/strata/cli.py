@@ -1,0 +1,127 @@
+"""The ``strata`` command: wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import strata
+from strata import logs, settings
+from strata.errors import StrataError
+from strata.settings import Settings
+
+app = typer.Typer(
+    name="strata",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Puts a field crew's picture on the air.",
+)
+
+Listen = Annotated[str | None, typer.Option(help="address and port of the API")]
+DataDir = Annotated[Path | None, typer.Option(help="database, keys, logs and recordings")]
+PortRange = Annotated[str | None, typer.Option(help="UDP ports for senders, as 15000-16000")]
+PublicHost = Annotated[str | None, typer.Option(help="name or address that senders are told")]
+ConfigFile = Annotated[Path | None, typer.Option(help="settings in TOML")]
+Demo = Annotated[bool, typer.Option("--demo", help="add a test sender and a local platform")]
+
+
+@app.command()
+def up(
+    listen: Listen = None,
+    data_dir: DataDir = None,
+    port_range: PortRange = None,
+    public_host: PublicHost = None,
+    config: ConfigFile = None,
+    demo: Demo = False,
+) -> None:
+    """Everything on one machine: the control plane and a host, as two processes."""
+    from strata import up as both
+
+    load(config, listen, data_dir, port_range, public_host)  # what is wrong, said once
+    logs.set_up("up")
+    raise typer.Exit(asyncio.run(both.run(sys.argv[2:], demo)))
+
+
+@app.command()
+def control(
+    listen: Listen = None,
+    data_dir: DataDir = None,
+    port_range: PortRange = None,
+    public_host: PublicHost = None,
+    config: ConfigFile = None,
+    demo: Demo = False,
+) -> None:
+    """The control plane alone."""
+    from strata.control import service
+    from strata.host.service import socket_path
+
+    logs.set_up("control")
+    loaded = load(config, listen, data_dir, port_range, public_host)
+    if not demo:
+        asyncio.run(service.run(loaded, socket_path(loaded)))
+        return
+    from strata.demo import broadcast
+    from strata.demo.nginx import LocalPlatform
+
+    platform = LocalPlatform(loaded.data_dir / "demo")
+    allow = (*loaded.forward.allow, f"127.0.0.1:{platform.rtmp_port}")
+    loaded = loaded.model_copy(
+        update={"forward": loaded.forward.model_copy(update={"allow": allow})}
+    )
+    asyncio.run(
+        service.run(
+            loaded,
+            socket_path(loaded),
+            lambda accounts, streams: broadcast.running(loaded, platform, accounts, streams),
+        )
+    )
+
+
+@app.command()
+def host(
+    listen: Listen = None,
+    data_dir: DataDir = None,
+    port_range: PortRange = None,
+    public_host: PublicHost = None,
+    config: ConfigFile = None,
+) -> None:
+    """The host alone: receives what its control plane tells it to."""
+    from strata.host import service
+
+    logs.set_up("host")
+    asyncio.run(service.run(load(config, listen, data_dir, port_range, public_host)))
+
+
+@app.command()
+def version() -> None:
+    """The version of this installation."""
+    typer.echo(f"strata {strata.__version__}")
+
+
+def load(
+    config: Path | None,
+    listen: str | None,
+    data_dir: Path | None,
+    port_range: str | None,
+    public_host: str | None,
+) -> Settings:
+    return settings.load(
+        config,
+        data_dir=data_dir,
+        server={"listen": listen},
+        host={"port_range": port_range, "public_host": public_host},
+    )
+
+
+def main() -> None:
+    """Runs the command; an error that we raised on purpose is one line, not a traceback."""
+    try:
+        app()
+    except StrataError as error:
+        print(f"strata: error: {error.message}", file=sys.stderr)
+        sys.exit(error.exit_status)

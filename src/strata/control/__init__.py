@@ -1,0 +1,1 @@
+"""The platform: who may do what, which streams should run, and what happens to them."""

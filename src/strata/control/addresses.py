@@ -1,0 +1,89 @@
+"""Which forward URLs the platform may connect to, or write to.
+
+Whoever may start a stream could otherwise make this server talk to the machine's own
+services, its neighbours, or the cloud's metadata address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from strata.errors import AddressRefused, BadUrl
+from strata.settings import Forward
+from strata.wire import forward_url
+from strata.wire.forward_url import ForwardUrl
+
+
+async def check(url: str, rules: Forward, media_dir: Path) -> str:
+    """The URL as the worker is to get it.
+
+    A ``file:`` path must lie in the media folder, and a relative one is taken from there.
+    A host must have public addresses only, unless the rules allow more.
+
+    Raises:
+        BadUrl: it is no forward URL, or its host does not resolve.
+        AddressRefused: it points where forwards must not go.
+    """
+    if url.startswith("file:") and not url.startswith("file:/"):
+        url = f"file://{media_dir}/{url.removeprefix('file:')}"
+    parsed = forward_url.parse(url)
+    if parsed.path is not None:
+        _check_path(parsed.path, media_dir)
+    elif not (rules.allow_private or f"{parsed.host}:{parsed.port}" in rules.allow):
+        await _check_host(parsed, rules.resolve_timeout_s)
+    return url
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether the address is out on the internet, also where IPv6 wraps an IPv4 one."""
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        teredo = address.teredo
+        if inner is not None and not is_public(inner):
+            return False
+        if teredo is not None and not all(is_public(each) for each in teredo):
+            return False
+        if address.ipv4_mapped is not None:
+            return True
+    return address.is_global and not address.is_multicast
+
+
+async def _check_host(url: ForwardUrl, timeout_s: float) -> None:
+    addresses = await _resolve(url, timeout_s)
+    hidden = sorted(str(address) for address in addresses if not is_public(address))
+    if hidden:
+        raise AddressRefused(
+            f"{url.shown} leads to {', '.join(hidden)}, which is not on the public internet; "
+            "choose a public destination, or let the administrator set "
+            "STRATA_FORWARD__ALLOW_PRIVATE=true"
+        )
+
+
+async def _resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | IPv6Address]:
+    assert url.host is not None
+    loop = asyncio.get_running_loop()
+    try:
+        found = await asyncio.wait_for(
+            loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM), timeout_s
+        )
+    except (OSError, UnicodeError):
+        raise BadUrl(f"the host of {url.shown} does not resolve; check its spelling") from None
+    except TimeoutError:
+        raise BadUrl(
+            f"the host of {url.shown} did not resolve in {timeout_s:.0f} s; check the name, "
+            "and this machine's name server"
+        ) from None
+    return {ip_address(str(address[0]).partition("%")[0]) for *_, address in found}
+
+
+def _check_path(path: str, media_dir: Path) -> None:
+    media_dir = media_dir.resolve()
+    # resolve() follows links, so that one inside the folder cannot lead out of it.
+    if not Path(path).resolve().is_relative_to(media_dir) or ".." in Path(path).parts:
+        raise AddressRefused(
+            f"recordings over the API lie in {media_dir}; write file:name.ts to record there"
+        )

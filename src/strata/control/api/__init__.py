@@ -1,0 +1,1 @@
+"""The REST interface: decoding, who is allowed, encoding. No decisions."""

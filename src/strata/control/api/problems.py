@@ -1,0 +1,73 @@
+"""Errors as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from strata import errors
+
+Next: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[dict[type[errors.StrataError], int]] = {
+    errors.NotAllowed: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.OperatorError: 422,
+    errors.HostError: 503,
+    errors.StrataError: 500,
+}
+"""By the nearest class: what a person asked for wrongly is 4xx, what the machine lacks 503."""
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
+    body = {
+        "type": f"urn:strata:error:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **more,
+    }
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app a problem document."""
+
+    @app.exception_handler(errors.StrataError)
+    async def on_strata(request: Request, error: errors.StrataError) -> JSONResponse:
+        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        return problem(status, error.code, error.message, can_retry=error.can_retry)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        # Without the input: it may hold a password or a stream key.
+        faults = [
+            {"field": ".".join(map(str, item["loc"])), "message": item["msg"]}
+            for item in error.errors()
+        ]
+        listed = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
+        return problem(422, "bad_request", f"the request cannot be read: {listed}", errors=faults)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        code = HTTPStatus(error.status_code).name.lower()
+        return problem(error.status_code, code, str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def on_anything(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(
+            500, "internal", "an internal failure; the control plane's log has the details"
+        )

@@ -1,0 +1,326 @@
+"""Streams: started, observed and stopped.
+
+The row is what should be; the host says what is. A row is written before anything is
+spawned, and its end is written only on the word of the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from strata import ids
+from strata.cluster.unix import HostClient
+from strata.control import addresses, lifecycle, tables
+from strata.control.accounts import User
+from strata.control.lifecycle import State
+from strata.control.live import Live
+from strata.control.seal import Seal
+from strata.control.store import Store
+from strata.errors import BadArguments, Conflict, NoCapacity, NotAllowed, NotFound, StrataError
+from strata.secrets import Secret, make_psk
+from strata.settings import Settings
+from strata.tasks import TaskGroup
+from strata.wire import host as host_wire
+from strata.wire import worker as wire
+
+log = logging.getLogger(__name__)
+
+EVENTS_SHOWN: Final = 100
+LOCAL_HOST: Final = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a start was asked for; URLs may hold stream keys."""
+
+    forward_to: tuple[str, ...]
+    links: int
+    name: str
+    record: bool
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A stream as its owner sees it. ``psk`` is there right after the start only."""
+
+    row: tables.Stream
+    live: Live | None
+    events: list[tables.Event]
+    psk: Secret | None = None
+
+
+class Streams:
+    """The streams of this installation."""
+
+    def __init__(self, settings: Settings, store: Store, seal: Seal) -> None:
+        self._settings = settings
+        self._store = store
+        self._seal = seal
+        self._live: dict[str, Live] = {}
+        self._tasks = TaskGroup()
+        self._changes: asyncio.Queue[host_wire.Notice] = asyncio.Queue()
+        self._host: HostClient
+
+    def start(self, host: HostClient) -> None:
+        """Begins to follow what the host says."""
+        self._host = host
+        self._tasks.spawn("stream-changes", self._follow())
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    @property
+    def can_start(self) -> bool:
+        """Whether the host is there to take a start."""
+        return self._host.connected
+
+    # What people ask for.
+
+    async def begin(self, user: User, request: StartRequest) -> View:
+        """Starts a stream; when it returns, a sender may start.
+
+        Raises:
+            BadUrl, AddressRefused, BadArguments: nothing was begun.
+            StrataError: the host could not; the row says why.
+        """
+        if not user.may_operate:
+            raise NotAllowed("a viewer cannot start streams; ask for the role of an operator")
+        forwards = await self._check(request)
+        psk = make_psk()
+        row = tables.Stream(
+            id=ids.new("str"),
+            owner_id=user.id,
+            name=request.name,
+            state="starting",
+            ports=[],
+            created_at=datetime.now(UTC),
+        )
+        if request.record:
+            media = self._settings.media_dir
+            forwards.append(f"file://{media}/{row.id}-%Y%m%dT%H%M%S.ts")
+        row.psk_sealed = self._seal.close(psk, f"{row.id}.psk")
+        row.forwards_sealed = self._seal.close(Secret(json.dumps(forwards)), f"{row.id}.forwards")
+        async with self._store.begin() as session:
+            session.add(row)
+            session.add(_event(row.id, user.id, "start_requested", {"name": row.name}))
+        self._live[row.id] = Live()
+        try:
+            reply = await self._host.request(
+                host_wire.Start(row.id, psk.reveal(), forwards, request.links)
+            )
+        except StrataError as error:
+            reason = "no_capacity" if isinstance(error, NoCapacity) else "start_failed"
+            await self._end(row.id, reason, error.message)
+            raise
+        assert isinstance(reply, host_wire.Started)
+        await self._advance(row.id, "waiting", ports=reply.ports, host=LOCAL_HOST)
+        view = await self.view(user, row.id)
+        return View(view.row, view.live, view.events, psk)
+
+    async def stop(self, user: User, stream_id: str) -> View:
+        """Ends a stream and waits until it has ended. One that has is left as it is.
+
+        Raises:
+            NotFound, NotAllowed: not this user's to stop.
+            Conflict: it is still starting.
+            HostUnreachable: the host does not answer; ask again.
+        """
+        row = await self._own(user, stream_id)
+        if not user.may_operate:
+            raise NotAllowed("a viewer cannot stop streams; ask for the role of an operator")
+        if row.state in lifecycle.OVER:
+            return await self.view(user, stream_id)
+        if row.state == "starting":
+            raise Conflict(f"{stream_id} is still starting; stop it in a moment")
+        async with self._store.begin() as session:
+            session.add(_event(stream_id, user.id, "stop_requested", {}))
+        try:
+            reply = await self._host.request(host_wire.Stop(stream_id))
+        except NotFound:
+            # The host does not know it: it ended while nobody looked.
+            await self._end(stream_id, "user_stop", "the host did not run it any more")
+        else:
+            assert isinstance(reply, host_wire.Stopped)
+            await self._end(stream_id, reply.reason, reply.detail)
+        return await self.view(user, stream_id)
+
+    async def view(self, user: User, stream_id: str) -> View:
+        """One stream with its latest events.
+
+        Raises:
+            NotFound: there is none, or it is another user's.
+        """
+        row = await self._own(user, stream_id)
+        async with self._store.begin() as session:
+            events = await session.scalars(
+                select(tables.Event)
+                .where(tables.Event.stream_id == stream_id)
+                .order_by(tables.Event.id.desc())
+                .limit(EVENTS_SHOWN)
+            )
+        return View(row, self._live.get(stream_id), list(events)[::-1])
+
+    async def visible_to(self, user: User) -> list[View]:
+        """The streams that the user may see, the newest first."""
+        query = select(tables.Stream).order_by(tables.Stream.id.desc())
+        if user.role != "admin":
+            query = query.where(tables.Stream.owner_id == user.id)
+        async with self._store.begin() as session:
+            rows = list(await session.scalars(query))
+        return [View(row, self._live.get(row.id), []) for row in rows]
+
+    async def _check(self, request: StartRequest) -> list[str]:
+        if not request.forward_to and not request.record:
+            raise BadArguments(
+                "the stream would go nowhere; give at least one URL in forward_to, or record"
+            )
+        rules, media = self._settings.forward, self._settings.media_dir
+        return [await addresses.check(url, rules, media) for url in request.forward_to]
+
+    async def _own(self, user: User, stream_id: str) -> tables.Stream:
+        async with self._store.begin() as session:
+            row = await session.get(tables.Stream, stream_id)
+        if row is None or not user.may_see(row.owner_id):
+            raise NotFound(f"there is no stream {stream_id[:64]!r}")
+        return row
+
+    # What the host says.
+
+    def on_notice(self, notice: host_wire.Notice) -> None:
+        self._changes.put_nowait(notice)
+
+    async def compare_notes(self) -> None:
+        """After a connection: what the host runs, against what the rows say."""
+        reply = await self._host.request(host_wire.List())
+        assert isinstance(reply, host_wire.Streams)
+        running = {snapshot.stream_id: snapshot for snapshot in reply.streams}
+        async with self._store.begin() as session:
+            rows = await session.scalars(
+                select(tables.Stream).where(tables.Stream.state.not_in(lifecycle.OVER))
+            )
+            expected = {row.id: row for row in rows}
+        for stream_id, snapshot in running.items():
+            if stream_id not in expected:
+                log.warning("the host runs %s, which nobody wants; stopping it", stream_id)
+                await self._host.request(host_wire.Stop(stream_id))
+                continue
+            live = self._live[stream_id] = Live()
+            for event in snapshot.events:
+                live.hear(event)
+            if expected[stream_id].state == "starting":
+                await self._advance(stream_id, "waiting", ports=snapshot.ports, host=LOCAL_HOST)
+            await self._observe(stream_id)
+        for stream_id, row in expected.items():
+            # A start that is under way here has its own end.
+            if stream_id not in running and not (
+                row.state == "starting" and stream_id in self._live
+            ):
+                await self._end(
+                    stream_id, "worker_crash", "its worker was gone when the host was back"
+                )
+
+    async def _follow(self) -> None:
+        while True:
+            notice = await self._changes.get()
+            try:
+                await self._take_in(notice)
+            except Exception:
+                # One notice that cannot be stored must not end the observation of all.
+                log.exception("a notice about %s was lost", notice.stream_id)
+
+    async def _take_in(self, notice: host_wire.Notice) -> None:
+        if isinstance(notice, host_wire.Ended):
+            await self._end(notice.stream_id, notice.reason, notice.detail)
+            return
+        live = self._live.get(notice.stream_id)
+        if live is None:
+            return
+        event = notice.event
+        if isinstance(event, wire.Forward | wire.Error | wire.Input):
+            async with self._store.begin() as session:
+                session.add(_event(notice.stream_id, None, *_told(event)))
+        if live.hear(event):
+            await self._observe(notice.stream_id)
+
+    async def _observe(self, stream_id: str) -> None:
+        live = self._live[stream_id]
+        async with self._store.begin() as session:
+            row = await session.get(tables.Stream, stream_id)
+            old: State = row.state  # type: ignore[union-attr, assignment]
+        new = lifecycle.observed(old, live.input.state, live.forward_states())
+        if new != old:
+            await self._advance(stream_id, new)
+
+    async def _end(self, stream_id: str, reason: str, detail: str) -> None:
+        await self._advance(
+            stream_id,
+            lifecycle.end_state(reason),
+            reason=reason,
+            detail=detail,
+            ended_at=datetime.now(UTC),
+        )
+        self._live.pop(stream_id, None)
+
+    async def _advance(self, stream_id: str, state: State, **columns: Any) -> None:
+        """The one place where a stream changes its state; a step that the table of
+        transitions does not know is left out, because the later word came first."""
+        async with self._store.begin() as session:
+            row = await session.get(tables.Stream, stream_id, with_for_update=True)
+            if row is None:
+                return
+            old: State = row.state  # type: ignore[assignment]
+            if not lifecycle.may_advance(old, state):
+                return
+            row.state = state
+            for name, value in columns.items():
+                setattr(row, name, value)
+            told: dict[str, Any] = {k: columns[k] for k in ("reason", "detail") if k in columns}
+            session.add(_event(stream_id, None, "state", {"from": old, "to": state, **told}))
+        level = logging.WARNING if state in ("degraded", "failed") else logging.INFO
+        log.log(
+            level,
+            "%s: %s -> %s%s",
+            stream_id,
+            old,
+            state,
+            f": {columns['reason']}: {columns['detail']}" if "reason" in columns else "",
+        )
+
+
+def _event(
+    stream_id: str | None, user_id: str | None, type: str, data: dict[str, Any]
+) -> tables.Event:
+    return tables.Event(
+        id=ids.new("evt"),
+        at=datetime.now(UTC),
+        stream_id=stream_id,
+        user_id=user_id,
+        type=type,
+        data=data,
+    )
+
+
+def _told(event: wire.Forward | wire.Error | wire.Input) -> tuple[str, dict[str, Any]]:
+    match event:
+        case wire.Forward():
+            return "forward", {
+                "forward": event.forward,
+                "state": event.state,
+                "url": event.url,
+                "message": event.message,
+            }
+        case wire.Input():
+            return "input", {"state": event.state}
+        case wire.Error():
+            return "error", {
+                "forward": event.forward,
+                "code": event.code,
+                "message": event.message,
+            }

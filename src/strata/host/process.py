@@ -1,0 +1,154 @@
+"""A worker as a process: how it is spawned, and how its end is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from strata.errors import WorkerFailed
+from strata.settings import Worker as WorkerSettings
+from strata.wire.worker import Secrets
+
+_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "XDG_CACHE_HOME")
+"""What a worker inherits, beside GStreamer's own variables. Whatever else the host's
+environment holds (an administrator's password, a database's) is none of its business."""
+
+STDIN_DEADLINE_S: Final = 5.0
+LOG_TAIL_BYTES: Final = 16 * 1024
+ERROR_PREFIX: Final = "strata-receiver: error: "
+
+
+def argv(
+    stream_id: str, ports: Sequence[int], socket: Path, bind: str, settings: WorkerSettings
+) -> list[str]:
+    """The command line of a worker. No secret is in it: those go to standard input.
+
+    ``-I`` keeps the environment and the working directory from changing what is imported.
+    """
+    return [
+        sys.executable,
+        "-I",
+        "-m",
+        "strata.worker",
+        "--stream-id",
+        stream_id,
+        "--ports",
+        ",".join(map(str, ports)),
+        "--control-socket",
+        str(socket),
+        "--bind",
+        bind,
+        "--buffer-ms",
+        str(settings.buffer_ms),
+        "--stats-interval-ms",
+        str(settings.stats_interval_ms),
+        "--max-egress-kbps",
+        str(settings.max_egress_kbps),
+        "--stall-timeout-s",
+        str(settings.stall_timeout_s),
+        "--orphan-timeout-s",
+        str(settings.orphan_timeout_s),
+        "--secrets-stdin",
+    ]
+
+
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """What of the host's environment a worker is given."""
+    return {
+        name: value for name, value in own.items() if name in _ENVIRONMENT or name[:4] == "GST_"
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: ``status`` is its exit status, or minus the signal's number."""
+
+    status: int
+
+    def __str__(self) -> str:
+        if self.status >= 0:
+            return f"exit status {self.status}"
+        return f"signal {signal.Signals(-self.status).name}"
+
+
+class Process:
+    """A spawned worker, in a session of its own, so that it outlives its parent."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], log: Path) -> None:
+        self.pid = popen.pid
+        self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._popen = popen
+        self._log = log
+        self._log_start = log.stat().st_size
+        # A pidfd tells the end of exactly this process, whatever happens to its number.
+        self._pidfd = os.pidfd_open(popen.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
+
+    @classmethod
+    def spawn(cls, command: list[str], secrets: Secrets, log: Path) -> Process:
+        """Starts the command and gives it its secrets on standard input.
+
+        Its output goes to ``log`` (mode 0600), never into a pipe that ends with the parent.
+
+        Raises:
+            WorkerFailed: the machine refuses another process.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        try:
+            popen = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=descriptor,
+                stderr=descriptor,
+                env=environment(os.environ),
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerFailed(
+                f"a worker could not be spawned: {error.strerror}; see the limits on processes "
+                "and memory of this machine"
+            ) from error
+        finally:
+            os.close(descriptor)
+        process = cls(popen, log)
+        assert popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError), popen.stdin as stdin:
+            # One line of a few hundred bytes fits the pipe: this cannot block.
+            stdin.write(msgspec.json.encode(secrets) + b"\n")
+        return process
+
+    def signal(self, number: signal.Signals) -> None:
+        if not self.exit.done():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def last_words(self) -> str:
+        """The error that the worker printed before it ended, or its last line, or nothing."""
+        try:
+            with self._log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(self._log_start, size - LOG_TAIL_BYTES))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        errors = [line for line in lines if line.startswith(ERROR_PREFIX)]
+        if errors:
+            return errors[-1].removeprefix(ERROR_PREFIX)
+        return next((line for line in reversed(lines) if line.strip()), "")
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self.exit.set_result(Exit(self._popen.wait()))

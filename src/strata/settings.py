@@ -1,0 +1,212 @@
+"""Every setting, its default and its unit, from TOML and environment.
+
+``STRATA_`` + section + ``__`` + key in the environment (``STRATA_FORWARD__ALLOW_PRIVATE``)
+goes before the same key in the file that ``--config`` names, and command-line flags go
+before both.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from strata.errors import BadArguments
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(Section):
+    """Where people and programs reach the control plane."""
+
+    listen: str = "127.0.0.1:8080"
+    session_hours: float = Field(default=72.0, gt=0, description="life of a login")
+
+    @field_validator("listen")
+    @classmethod
+    def _has_port(cls, value: str) -> str:
+        split_listen(value)
+        return value
+
+
+class Database(Section):
+    url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder")
+
+
+class Admin(Section):
+    """The first administrator; made once, at the first start."""
+
+    email: str = "admin@localhost"
+    password: SecretStr | None = Field(default=None, description="None: one is made and printed")
+
+
+class Forward(Section):
+    allow_private: bool = Field(
+        default=False,
+        description="forwards may name loopback, private and link-local addresses",
+    )
+    allow: tuple[str, ...] = Field(
+        default=(), description="host:port pairs that are allowed although they are private"
+    )
+    resolve_timeout_s: float = Field(default=5.0, gt=0)
+
+
+class Host(Section):
+    """The machine that runs the workers."""
+
+    port_range: str = Field(default="15000-16000", description="UDP ports for senders, inclusive")
+    public_host: str = Field(default="127.0.0.1", description="name that senders are told")
+    bind: str = "0.0.0.0"
+    runtime_dir: Path | None = Field(
+        default=None, description="sockets; None: /run/strata or $XDG_RUNTIME_DIR/strata"
+    )
+    ready_timeout_s: float = Field(default=10.0, gt=0, description="from spawn to ready")
+    stop_timeout_s: float = Field(default=15.0, gt=0, description="before a worker is killed")
+    port_rest_s: float = Field(default=60.0, ge=0, description="before a freed port is used again")
+    port_attempts: int = Field(default=5, ge=1, description="pairs tried when ports are taken")
+    request_timeout_s: float = Field(default=90.0, gt=0, description="control waits for the host")
+
+    @field_validator("port_range")
+    @classmethod
+    def _is_range(cls, value: str) -> str:
+        split_range(value)
+        return value
+
+
+class Worker(Section):
+    """What each worker is started with; see ``strata-receiver --help``."""
+
+    buffer_ms: int = Field(default=1000, ge=50, le=30_000)
+    max_egress_kbps: int = Field(default=20_000, ge=0)
+    stats_interval_ms: int = Field(default=1000, ge=100, le=60_000)
+    stall_timeout_s: float = Field(default=30.0, gt=0)
+    orphan_timeout_s: float = Field(
+        default=120.0, ge=0, description="without media and without a host, a worker ends itself"
+    )
+
+
+class Settings(BaseSettings):
+    """The whole tree. ``data_dir`` holds database, keys, logs and the media folder."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STRATA_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path(".strata")
+    server: Server = Server()
+    database: Database = Database()
+    admin: Admin = Admin()
+    forward: Forward = Forward()
+    host: Host = Host()
+    worker: Worker = Worker()
+
+    @property
+    def media_dir(self) -> Path:
+        return self.data_dir / "media"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data_dir / "logs"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, _config_file),
+        )
+
+
+_config_file: Path | None = None
+
+
+def load(config: Path | None = None, **flags: Any) -> Settings:
+    """Reads file and environment; ``flags`` (nested dicts, None for not given) override.
+
+    Raises:
+        BadArguments: an unknown key or a value that cannot be; names each of them.
+    """
+    global _config_file
+    if config is not None and not config.is_file():
+        raise BadArguments(f"the settings file {config} does not exist")
+    _config_file = config
+    flags = _without_none(flags)
+    _add_admin(flags)
+    try:
+        settings = Settings(**flags)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        raise BadArguments("these settings cannot be used: " + "; ".join(lines)) from None
+    except ValueError as error:  # the TOML itself
+        raise BadArguments(f"the settings file {config} cannot be read: {error}") from None
+    finally:
+        _config_file = None
+    data_dir = settings.data_dir.expanduser().absolute()
+    return settings.model_copy(update={"data_dir": data_dir})
+
+
+def _without_none(value: dict[str, Any]) -> dict[str, Any]:
+    """Flags that were given; a section of which none was is left out."""
+    kept = {
+        key: _without_none(item) if isinstance(item, dict) else item
+        for key, item in value.items()
+        if item is not None
+    }
+    return {key: item for key, item in kept.items() if item != {}}
+
+
+def _add_admin(flags: dict[str, Any]) -> None:
+    """``STRATA_ADMIN_EMAIL`` and ``STRATA_ADMIN_PASSWORD``, with their single underscore."""
+    for name in ("email", "password"):
+        value = os.environ.get(f"STRATA_ADMIN_{name.upper()}")
+        if value:
+            flags.setdefault("admin", {}).setdefault(name, value)
+
+
+def split_listen(text: str) -> tuple[str, int]:
+    """``127.0.0.1:8080`` as address and port.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is no address with a port; write it like 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def split_range(text: str) -> range:
+    """``15000-16000`` as the range of both and all between.
+
+    Raises:
+        ValueError: no range of ports.
+    """
+    found = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]) <= 65535:
+        raise ValueError(f"{text!r} is no range of UDP ports; write it like 15000-16000")
+    return range(int(found[1]), int(found[2]) + 1)

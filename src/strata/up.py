@@ -1,0 +1,93 @@
+"""``strata up``: control and host as two processes, kept running.
+
+They are separate so that a slow page can never stall a health check, and so that either
+can be restarted without the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from strata.tasks import TaskGroup
+
+log = logging.getLogger(__name__)
+
+STEADY_S: Final = 10.0
+"""A process that ends sooner has a reason that starting it again does not mend."""
+AGAIN_S: Final = 1.0
+STOP_DEADLINE_S: Final = 30.0
+
+
+async def run(arguments: list[str], demo: bool) -> int:
+    """Runs both until SIGTERM or SIGINT; returns the exit status.
+
+    Args:
+        arguments: of ``strata up``, which both processes understand but for ``--demo``.
+    """
+    shared = [each for each in arguments if each != "--demo"]
+    stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def finish(status: int) -> None:
+        if not stop.done():
+            stop.set_result(status)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, finish, 0)
+    tasks = TaskGroup(lambda name, error: finish(70))
+    host = Child("host", shared)
+    control = Child("control", [*shared, "--demo"] if demo else shared)
+    for child in (host, control):
+        tasks.spawn(child.name, child.keep_running(finish))
+    status = await stop
+    # Control first: it may still want to stop something on the host.
+    await control.stop()
+    await host.stop()
+    await tasks.close()
+    return status
+
+
+class Child:
+    """One of the two processes."""
+
+    def __init__(self, name: str, arguments: list[str]) -> None:
+        self.name = name
+        self._command = [sys.executable, "-I", "-m", "strata", name, *arguments]
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    async def keep_running(self, give_up: Callable[[int], None]) -> None:
+        """Starts it, and again when it ends; gives up when it ends at once."""
+        while not self._stopping:
+            started_at = time.monotonic()
+            # A session of its own: Ctrl-C reaches us alone, and we stop them in order.
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, start_new_session=True
+            )
+            status = await self._process.wait()
+            if self._stopping:
+                return
+            if time.monotonic() - started_at < STEADY_S:
+                log.error("%s ended at its start with status %d", self.name, status)
+                give_up(status if status > 0 else 70)
+                return
+            log.error("%s ended with status %d; starting it again", self.name, status)
+            await asyncio.sleep(AGAIN_S)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_DEADLINE_S)
+        except TimeoutError:
+            log.error("%s did not stop in %.0f s and is killed", self.name, STOP_DEADLINE_S)
+            process.kill()
+            await process.wait()
