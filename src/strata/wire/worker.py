@@ -238,12 +238,13 @@ def decode_event(line: bytes) -> Event | None:
         msgspec.DecodeError: a known event with fields that cannot be read, or no JSON.
     """
     try:
-        return _event_decoder.decode(line)
-    except msgspec.ValidationError:
-        value: Any = _decode_any(line)
-        if isinstance(value, dict) and value.get("event") not in _EVENT_TAGS:
-            return None
-        raise
+        try:
+            return _event_decoder.decode(line)
+        except msgspec.ValidationError:
+            value: Any = _decode_any(line)
+            if isinstance(value, dict) and value.get("event") not in _EVENT_TAGS:
+                return None
+            raise
     except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(f"not an event: {error}") from None
 

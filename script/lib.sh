@@ -1,0 +1,87 @@
+# Shared by the scripts beside it; sourced, never run.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never
+
+say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+# Debian's own Python: PyGObject and the librist binding are built against it.
+python=/usr/bin/python3
+
+# What a machine needs to run Strata.
+run_packages=(
+    ca-certificates gcc libc6-dev pkg-config util-linux procps
+    python3 python3-dev python3-venv
+    libcairo2-dev libgirepository1.0-dev
+    gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+    gstreamer1.0-plugins-ugly gstreamer1.0-x fonts-dejavu-core glib-networking
+    librist-dev librist4
+    nginx-light libnginx-mod-rtmp
+)
+# What the tests and the measurements need on top: the peers that Strata is held against.
+test_packages=(ffmpeg git iproute2 rist-tools)
+
+# Installs Debian packages that are missing; does nothing, in milliseconds, when none is.
+install_packages() {
+    local missing=() package status
+    for package in "$@"; do
+        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+        [ "$status" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "needs root, or sudo, to install: ${missing[*]}"
+        sudo=(sudo)
+    fi
+    say "installing Debian packages: ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq
+    # nginx would start a server of its own: policy-rc.d says no while we install.
+    local policy=/usr/sbin/policy-rc.d made=
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee $policy >/dev/null
+        "${sudo[@]}" chmod 755 $policy
+        made=1
+    fi
+    local status=0
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >&2 || status=$?
+    [ -z "$made" ] || "${sudo[@]}" rm -f $policy
+    [ $status -eq 0 ] || die "apt-get could not install the packages; see above"
+}
+
+# Makes .venv hold exactly what requirements/$1.txt pins, and Strata itself.
+install_python() {
+    local pins=requirements/$1.txt stamp=.venv/.pins
+    if [ ! -x .uv/bin/uv ] || ! cmp -s requirements/uv.txt .uv/pins; then
+        "$python" -m venv --clear .uv
+        .uv/bin/pip install -q --disable-pip-version-check --no-warn-script-location \
+            --require-hashes -r requirements/uv.txt
+        cp requirements/uv.txt .uv/pins
+    fi
+    local wanted
+    wanted=$(cat "$pins" pyproject.toml setup.py src/strata/rist/_build.py src/strata/rist/inbox.h \
+        | sha256sum)
+    # The test set holds the run set: what has the one needs not be cut down to the other.
+    [ -x .venv/bin/python ] && [ -e "$stamp" ] && grep -qF "$1 $wanted" "$stamp" && return
+    say "installing Python packages ($pins)"
+    [ -x .venv/bin/python ] || .uv/bin/uv venv -q --python "$python" .venv
+    .uv/bin/uv pip sync -q --require-hashes "$pins"
+    .uv/bin/uv pip install -q --no-deps --no-build-isolation -e .
+    .venv/bin/python -m compileall -q src .venv/lib >/dev/null || true
+    {
+        printf '%s %s\n' "$1" "$wanted"
+        if [ "$1" = test ]; then
+            printf 'run %s\n' "$(cat requirements/run.txt pyproject.toml setup.py \
+                src/strata/rist/_build.py src/strata/rist/inbox.h | sha256sum)"
+        fi
+    } >"$stamp"
+}
+
+# The first start of GStreamer looks at every plugin (two seconds); better now than on the air.
+warm_gstreamer() {
+    .venv/bin/python -I -c 'import strata.worker.gst' 2>/dev/null || die "GStreamer does not load"
+}
