@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets as _secrets
+import hmac
 import string
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -37,7 +37,7 @@ class Secret:
         return REDACTED
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and _secrets.compare_digest(
+        return isinstance(other, Secret) and hmac.compare_digest(
             self._value.encode(), other._value.encode()
         )
 
@@ -53,7 +53,9 @@ def make_psk(length: int = 32) -> Secret:
 
     Letters and digits only, because people paste it into encoders and URLs.
     """
-    return Secret("".join(_secrets.choice(_ALPHABET) for _ in range(length)))
+    import secrets  # brings hashlib and OpenSSL along, which a worker does without
+
+    return Secret("".join(secrets.choice(_ALPHABET) for _ in range(length)))
 
 
 def psk_problem(psk: str) -> str | None:

@@ -7,6 +7,7 @@ before both.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -168,6 +169,24 @@ def load(config: Path | None = None, **flags: Any) -> Settings:
         _config_file = None
     data_dir = settings.data_dir.expanduser().absolute()
     return settings.model_copy(update={"data_dir": data_dir})
+
+
+def make_folders(settings: Settings) -> None:
+    """Makes the data folder and what it holds, for this user alone.
+
+    Raises:
+        BadArguments: it cannot be made or written to.
+    """
+    try:
+        for folder in (settings.data_dir, settings.media_dir, settings.log_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise BadArguments(
+            f"the data folder {settings.data_dir} cannot be used: {error.strerror}; choose "
+            "another with --data-dir"
+        ) from None
 
 
 def _without_none(value: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from strata.control.seal import Seal
 from strata.control.store import Store
 from strata.control.streams import Streams
 from strata.errors import BadArguments
-from strata.settings import Settings, split_listen
+from strata.settings import Settings, make_folders, split_listen
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ async def run(settings: Settings, host_socket: Path, beside: Beside | None = Non
     Raises:
         BadArguments: the address to listen on is taken or not of this machine.
     """
-    settings.media_dir.mkdir(parents=True, exist_ok=True)
+    make_folders(settings)
     listener = _listen(settings.server.listen)
     store = Store(settings)
     try:

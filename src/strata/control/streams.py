@@ -7,6 +7,7 @@ spawned, and its end is written only on the word of the host.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import dataclass
@@ -222,8 +223,13 @@ class Streams:
             if stream_id not in running and not (
                 row.state == "starting" and stream_id in self._live
             ):
+                with contextlib.suppress(NotFound):
+                    await self._host.request(host_wire.Stop(stream_id))
                 await self._end(
-                    stream_id, "worker_crash", "its worker was gone when the host was back"
+                    stream_id,
+                    "host_lost",
+                    "the host was started anew and did not know the stream any more; what was "
+                    "left of its worker has been ended",
                 )
 
     async def _follow(self) -> None:

@@ -37,7 +37,7 @@ rtmp {{
         application live {{
             live on;
             hls on;
-            hls_path {dir}/hls;
+            hls_path {dir}/www/hls;
             hls_fragment 2s;
             hls_playlist_length 20s;
         }}
@@ -57,7 +57,7 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{http_port};
-        root {dir};
+        root {dir}/www;
         add_header Cache-Control no-store;
     }}
 }}
@@ -120,9 +120,9 @@ class LocalPlatform:
                 "(Debian packages: nginx-light, libnginx-mod-rtmp)"
             )
         shutil.rmtree(self._folder, ignore_errors=True)
-        for name in ("hls", "tmp"):
+        for name in ("www/hls", "tmp"):
             (self._folder / name).mkdir(parents=True)
-        (self._folder / "index.html").write_text(PAGE.replace("RTMP_URL", self.rtmp_url))
+        (self._folder / "www" / "index.html").write_text(PAGE.replace("RTMP_URL", self.rtmp_url))
         config = self._folder / "nginx.conf"
         config.write_text(
             CONFIG.format(

@@ -14,6 +14,7 @@ from strata.errors import Conflict, HostError, NoCapacity, NotFound, PortTaken
 from strata.host import process
 from strata.host.ports import PortPool
 from strata.host.supervised import Outcome, SupervisedWorker
+from strata.host.worker_client import WorkerClient
 from strata.settings import Settings, split_range
 from strata.wire import host as wire
 from strata.wire import worker as worker_wire
@@ -96,9 +97,26 @@ class Host:
     async def _stop(self, stream_id: str) -> wire.Stopped:
         worker = self._workers.get(stream_id)
         if worker is None:
+            await self._end_stray(stream_id)
             raise NotFound(f"{stream_id} does not run on this host")
         outcome = await worker.stop()
         return wire.Stopped(outcome.reason, outcome.detail)
+
+    async def _end_stray(self, stream_id: str) -> None:
+        """Ends a worker that an earlier host left behind: it serves its socket still."""
+        path = self._runtime_dir / f"{stream_id}.sock"
+        if not path.exists():
+            return
+        client = WorkerClient(path, lambda event: None)
+        try:
+            async with asyncio.timeout(self._settings.host.stop_timeout_s):
+                await client.order(worker_wire.Stop())
+            log.warning("%s: a worker that an earlier host left behind has ended", stream_id)
+        except TimeoutError:
+            raise HostError(
+                f"a worker that an earlier host left behind serves {path} and does not end; "
+                f"end it by hand: pkill -f {stream_id}"
+            ) from None
 
     def _on_event(self, worker: SupervisedWorker, event: worker_wire.Event) -> None:
         self._notify(wire.WorkerSaid(worker.stream_id, event))

@@ -13,7 +13,7 @@ from pathlib import Path
 from strata.cluster.unix import HostServer
 from strata.errors import Conflict
 from strata.host.host import Host, runtime_dir
-from strata.settings import Settings
+from strata.settings import Settings, make_folders
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ async def run(settings: Settings) -> None:
     Raises:
         Conflict: another host runs on the same data folder.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folders(settings)
     with Alone(settings.data_dir / "host.lock"):
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -39,15 +39,32 @@ class WorkerClient:
                 break
             except (FileNotFoundError, ConnectionRefusedError):
                 await asyncio.sleep(CONNECT_AGAIN_S)
+        await self._follow(reader)
+
+    async def _follow(self, reader: asyncio.StreamReader) -> None:
+        assert self._writer is not None
         try:
             await self._read(reader)
-        except (LineTooLong, msgspec.DecodeError, ConnectionError) as error:
+        except (LineTooLong, ConnectionError) as error:
             log.warning("%s: what the worker says cannot be read: %s", self._path.stem, error)
         finally:
             self._writer.close()
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
             self._writer = None
+
+    async def order(self, command: wire.Command) -> None:
+        """Sends one command to a worker that is not followed, and waits until it is gone.
+
+        A socket that nobody serves any more is removed.
+        """
+        try:
+            reader, self._writer = await asyncio.open_unix_connection(self._path)
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            return
+        self.send(command)
+        await self._follow(reader)
 
     def send(self, command: wire.Command) -> None:
         """Sends a command; one to a worker that has gone is dropped, its exit is the answer."""
@@ -58,6 +75,10 @@ class WorkerClient:
         splitter = LineSplitter(MAX_EVENT_BYTES)
         while data := await reader.read(64 * 1024):
             for line in splitter.feed(data):
-                event = wire.decode_event(line)
+                try:
+                    event = wire.decode_event(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    log.warning("%s: an event cannot be read: %s", self._path.stem, error)
+                    continue
                 if event is not None:
                     self._on_event(event)

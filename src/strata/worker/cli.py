@@ -68,7 +68,12 @@ def parse(argv: list[str], environ: os._Environ[str] | dict[str, str]) -> Worker
     Raises:
         BadArguments, BadUrl: with what is wrong and how it should be.
     """
-    args = _parser().parse_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        # Names only: what follows a misspelt --psk is a key.
+        names = [name[0] for each in unknown if (name := re.match(r"--[\w-]+", each, re.ASCII))]
+        what = " ".join(names) or "a value that belongs to no option"
+        raise BadArguments(f"unrecognized arguments: {what}; see {PROG} --help")
     psk_text, urls = args.psk or environ.pop("STRATA_PSK", None), list(args.forward_to)
     if args.secrets_stdin:
         if args.psk or args.forward_to:
