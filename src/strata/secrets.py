@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import string
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 REDACTED: Final = "****"
 
@@ -96,3 +96,18 @@ def redact_url(url: str) -> str:
     query = REDACTED if parts.query else ""
     user = f"{REDACTED}@" if parts.username or parts.password else ""
     return urlunsplit((parts.scheme, user + host + port, path, query, ""))
+
+
+def scrub(text: str, url: str) -> str:
+    """``text`` without what :func:`redact_url` hides of ``url``.
+
+    For messages of libraries and servers, which like to repeat the name of a stream.
+    """
+    parts = urlsplit(url)
+    hidden = [parts.query, parts.username or "", parts.password or ""]
+    if parts.scheme not in ("file", "hls"):
+        # With its options ("key?token"), without them, and escaped or not.
+        hidden += [parts.path.rpartition("/")[2], unquote(parts.path).rpartition("/")[2]]
+    for secret in sorted(filter(None, hidden), key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    return text

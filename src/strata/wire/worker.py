@@ -63,7 +63,8 @@ def decode_command(line: bytes) -> Command:
     try:
         return _command_decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadCommand(f"not a command: {error}", _id_of(line)) from None
+        # Cut, because it quotes: the answer must fit a line too.
+        raise BadCommand(f"not a command: {str(error)[:200]}", _id_of(line)) from None
 
 
 def _id_of(line: bytes) -> CommandId:

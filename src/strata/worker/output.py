@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from strata.errors import DestinationError, StrataError
+from strata.secrets import scrub
 from strata.tasks import in_thread
 from strata.wire.forward_url import ForwardUrl, Kind
 from strata.worker.gst import Gst, bus_error, make, pop_messages, watch_bus
@@ -68,6 +69,10 @@ class Output:
     @classmethod
     def check(cls, program: Program) -> None:
         """Raises UnsupportedMedia where the destination cannot carry these codecs."""
+
+    @classmethod
+    def prepare(cls, url: ForwardUrl) -> None:
+        """Raises BadUrl where it is plain before any media that the URL cannot work."""
 
     def build(self, pipeline: Gst.Pipeline) -> None:
         """Adds and links the elements; sources come from :meth:`add_source`."""
@@ -153,10 +158,12 @@ class Output:
             if message.type == Gst.MessageType.EOS:
                 self._finish(None)
             elif message.type == Gst.MessageType.ERROR:
-                text, debug = bus_error(message)
+                text, debug = (scrub(each, self.url.url) for each in bus_error(message))
+                log.info("%s: %s (%s)", self.url, text, " ".join(debug.split()))
                 self._finish(self.explain(text, debug))
             else:
-                log.warning("%s: %s", self.url, bus_error(message)[0])
+                warning = scrub(bus_error(message)[0], self.url.url)
+                log.warning("%s: %s", self.url, warning)
 
     def _finish(self, error: StrataError | None) -> None:
         if not self._ended:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import time
+from collections import Counter
 from typing import Final
 
 import strata
@@ -89,6 +90,8 @@ class Worker:
                 *(e for f in config.forwards for e in kinds.BY_KIND[f.kind].ELEMENTS),
             )
         )
+        for forward in config.forwards:
+            kinds.BY_KIND[forward.kind].prepare(forward)
         self._hub = Hub()
         self._receiver = Receiver(
             config.ports,
@@ -252,11 +255,12 @@ class Worker:
         config = self._config
         while True:
             await asyncio.sleep(1.0)
-            for level, text in self._receiver.take_logs():
+            for (level, text), times in Counter(self._receiver.take_logs()).items():
                 log.log(
                     logging.WARNING if level in ("error", "warning") else logging.INFO,
-                    "librist: %s",
+                    "librist: %s%s",
                     text,
+                    f" ({times} times)" if times > 1 else "",
                 )
             now = time.monotonic()
             silent_s = now - (self._last_media_at or self._started_at)

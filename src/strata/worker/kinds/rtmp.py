@@ -5,7 +5,7 @@ appsrc video, appsrc audio -> flvmux -> rtmp2sink
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from strata.errors import (
     DestinationError,
@@ -66,24 +66,51 @@ class Rtmp(Output):
 
     def explain(self, text: str, debug: str) -> StrataError:
         where = f"{self.url.host}:{self.url.port}"
-        hint = debug.lower()
-        if "could not connect" in hint or ("refused" in hint and "connect" in hint):
-            return DestinationUnreachable(
-                f"RTMP connection refused: nothing listens on {where}; check the address and "
-                "that the server is up"
-            )
-        if "resolv" in hint or "name or service" in hint:
-            return DestinationUnreachable(
-                f"the name {self.url.host} does not resolve; check the forward URL"
-            )
-        if "badname" in hint or "publish" in hint or "denied" in hint:
-            return DestinationRefused(
-                f"{where} refused the stream key of {self.url.shown}; check the key, and that "
-                "nobody else is publishing with it"
-            )
-        return DestinationError(f"RTMP to {where} failed: {text} ({_last_line(debug)})")
+        said = f"{text} {debug}".lower()
+        for signs, kind, message in _EXPLANATIONS:
+            if any(sign in said for sign in signs):
+                return kind(message.format(where=where, host=self.url.host, url=self.url.shown))
+        return DestinationError(f"RTMP to {where} failed: {text}; see the worker's log")
 
 
-def _last_line(debug: str) -> str:
-    lines = [line.strip() for line in debug.splitlines() if line.strip()]
-    return lines[-1] if lines else "no details"
+_EXPLANATIONS: Final[tuple[tuple[tuple[str, ...], type[DestinationError], str], ...]] = (
+    (
+        ("resolv", "name or service not known"),
+        DestinationUnreachable,
+        "the name {host} does not resolve; check the forward URL",
+    ),
+    (
+        ("connection refused", "could not connect"),
+        DestinationUnreachable,
+        "RTMP connection refused: nothing listens on {where}; check the address and that the "
+        "server is up",
+    ),
+    (
+        ("timed out", "timeout", "unreachable"),
+        DestinationUnreachable,
+        "{where} does not answer; check the address, and that a firewall lets RTMP out",
+    ),
+    (
+        ("short read", "handshake"),
+        DestinationRefused,
+        "what listens on {where} does not speak RTMP; check the port of the forward URL",
+    ),
+    (
+        ("badname", "publish", "denied", "not authorized", "authentication"),
+        DestinationRefused,
+        "{where} refused to take {url}; check the stream key, and that nobody else is "
+        "publishing with it",
+    ),
+    (
+        ("'connect' cmd failed",),
+        DestinationRefused,
+        "{where} refused the application of {url}; check the part of the URL after the host",
+    ),
+    (
+        ("closed remotely", "broken pipe", "connection reset"),
+        DestinationError,
+        "{where} closed the connection; it is down, or has ended the broadcast",
+    ),
+)
+"""Words of rtmp2sink's messages, the error that they mean, and what to tell the operator.
+The first line that fits counts."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from strata.errors import BadUrl, DestinationError, StrataError
-from strata.wire.forward_url import Kind
+from strata.wire.forward_url import ForwardUrl, Kind
 from strata.worker.gst import Gst, make
 from strata.worker.output import Feed, Output
 
@@ -29,6 +29,17 @@ class TsFile(Output):
     ELEMENTS: ClassVar[tuple[str, ...]] = ("appsrc", "filesink")
 
     _path: Path
+
+    @classmethod
+    def prepare(cls, url: ForwardUrl) -> None:
+        assert url.path is not None
+        folder = Path(time.strftime(url.path)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise _cannot_record(folder, error) from error
 
     def build(self, pipeline: Gst.Pipeline) -> None:
         assert self.url.path is not None
@@ -71,8 +82,10 @@ def claim(path: Path) -> Path:
                 continue
             return name
     except OSError as error:
-        what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        raise BadUrl(
-            f"cannot record to {path}: {what}; choose a folder that this user may write to"
-        ) from error
+        raise _cannot_record(path, error) from error
     raise BadUrl(f"{path} exists {NAMES_MAX} times already; choose another name")
+
+
+def _cannot_record(path: Path, error: OSError) -> BadUrl:
+    what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+    return BadUrl(f"cannot record to {path}: {what}; choose a folder that this user may write to")
