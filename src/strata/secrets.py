@@ -107,7 +107,8 @@ def scrub(text: str, url: str) -> str:
     hidden = [parts.query, parts.username or "", parts.password or ""]
     if parts.scheme not in ("file", "hls"):
         # With its options ("key?token"), without them, and escaped or not.
-        hidden += [parts.path.rpartition("/")[2], unquote(parts.path).rpartition("/")[2]]
+        name = parts.path.rstrip("/").rpartition("/")[2]
+        hidden += [name, unquote(name)]
     for secret in sorted(filter(None, hidden), key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text

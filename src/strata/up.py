@@ -45,9 +45,9 @@ async def run(arguments: list[str], demo: bool) -> int:
     for child in (host, control):
         tasks.spawn(child.name, child.keep_running(finish))
     status = await stop
-    # Control first: it may still want to stop something on the host.
-    await control.stop()
+    # The host first: it stops its workers, and control writes down how each stream ended.
     await host.stop()
+    await control.stop()
     await tasks.close()
     return status
 

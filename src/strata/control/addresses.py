@@ -9,13 +9,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
+from typing import Final
+from urllib.parse import quote
 
 from strata.errors import AddressRefused, BadUrl
 from strata.settings import Forward
 from strata.wire import forward_url
 from strata.wire.forward_url import ForwardUrl
+
+GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+"""All of IPv6 that is given out for use on the internet (IANA, RFC 4291 section 2.4)."""
+
+NAT64: Final = IPv6Network("64:ff9b::/96")
+"""How an IPv6 network reaches an IPv4 address: the last 32 bits (RFC 6052 section 2.1)."""
 
 
 async def check(url: str, rules: Forward, media_dir: Path) -> str:
@@ -29,7 +37,7 @@ async def check(url: str, rules: Forward, media_dir: Path) -> str:
         AddressRefused: it points where forwards must not go.
     """
     if url.startswith("file:") and not url.startswith("file:/"):
-        url = f"file://{media_dir}/{url.removeprefix('file:')}"
+        url = file_url(media_dir, url.removeprefix("file:"))
     parsed = forward_url.parse(url)
     if parsed.path is not None:
         _check_path(parsed.path, media_dir)
@@ -38,17 +46,20 @@ async def check(url: str, rules: Forward, media_dir: Path) -> str:
     return url
 
 
+def file_url(folder: Path, name: str) -> str:
+    """The forward URL of a file in ``folder``, whatever the folder is called."""
+    return f"file://{quote(str(folder))}/{name}"
+
+
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether the address is out on the internet, also where IPv6 wraps an IPv4 one."""
     if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        teredo = address.teredo
-        if inner is not None and not is_public(inner):
-            return False
-        if teredo is not None and not all(is_public(each) for each in teredo):
-            return False
         if address.ipv4_mapped is not None:
-            return True
+            return is_public(address.ipv4_mapped)
+        if address in NAT64:
+            return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
+        # 6to4 and Teredo lie in GLOBAL_UNICAST, but Python calls neither of them global.
+        return address.is_global and address in GLOBAL_UNICAST
     return address.is_global and not address.is_multicast
 
 

@@ -10,8 +10,9 @@ from strata.wire.worker import ForwardState, InputState
 State: TypeAlias = Literal["starting", "waiting", "live", "degraded", "stopping", "ended", "failed"]
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    # The row exists; the worker is not ready yet.
-    "starting": frozenset(("waiting", "stopping", "failed")),
+    # The row exists; the worker is not ready yet. The word of its end may overtake the word
+    # that it was ready.
+    "starting": frozenset(("waiting", "stopping", "ended", "failed")),
     # The worker is ready; no media yet, or no forward has taken any.
     "waiting": frozenset(("live", "degraded", "stopping", "ended", "failed")),
     # Media arrives and every forward makes progress.

@@ -51,8 +51,9 @@ class Host:
                 return wire.Streams([worker.snapshot() for worker in self._workers.values()])
 
     async def close(self) -> None:
-        """Stops every worker, all at once."""
-        await asyncio.gather(*(worker.stop() for worker in tuple(self._workers.values())))
+        """Stops every worker, all at once, and those that are started meanwhile."""
+        while self._workers:
+            await asyncio.gather(*(worker.stop() for worker in tuple(self._workers.values())))
 
     async def _start(self, request: wire.Start) -> wire.Started:
         if request.stream_id in self._workers:

@@ -84,12 +84,12 @@ class Exit:
 class Process:
     """A spawned worker, in a session of its own, so that it outlives its parent."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], log: Path, log_start: int) -> None:
         self.pid = popen.pid
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._popen = popen
         self._log = log
-        self._log_start = log.stat().st_size
+        self._log_start = log_start
         # A pidfd tells the end of exactly this process, whatever happens to its number.
         self._pidfd = os.pidfd_open(popen.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
@@ -101,10 +101,17 @@ class Process:
         Its output goes to ``log`` (mode 0600), never into a pipe that ends with the parent.
 
         Raises:
-            WorkerFailed: the machine refuses another process.
+            WorkerFailed: the machine refuses another process, or its log.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise WorkerFailed(
+                f"the log of a worker, {log}, cannot be written: {error.strerror}; check the "
+                "disk (df -h) and the rights on its folder"
+            ) from error
+        log_start = os.fstat(descriptor).st_size
         try:
             popen = subprocess.Popen(
                 command,
@@ -122,7 +129,7 @@ class Process:
             ) from error
         finally:
             os.close(descriptor)
-        process = cls(popen, log)
+        process = cls(popen, log, log_start)
         assert popen.stdin is not None
         with contextlib.suppress(BrokenPipeError), popen.stdin as stdin:
             # One line of a few hundred bytes fits the pipe: this cannot block.

@@ -7,6 +7,7 @@ spawning -> ready -> stopping -> ended
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Callable
@@ -105,16 +106,19 @@ class SupervisedWorker:
         self._tasks.spawn(f"{self.stream_id}-events", self._client.run())
         self._tasks.spawn(f"{self.stream_id}-exit", self._await_exit(process))
         waited: set[asyncio.Future[Any]] = {self._ready, self.outcome}
-        await asyncio.wait(
-            waited,
-            timeout=self._settings.ready_timeout_s,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        try:
+            await asyncio.wait(
+                waited,
+                timeout=self._settings.ready_timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        except asyncio.CancelledError:
+            await self._kill(process)
+            raise
         if self._ready.done() and not self.outcome.done():
             return
         if not self.outcome.done():
-            process.signal(signal.SIGKILL)
-            await process.exit
+            await self._kill(process)
             raise WorkerFailed(
                 f"the worker was not ready in {self._settings.ready_timeout_s:.0f} s and was "
                 f"killed; {process.last_words() or 'it said nothing'}"
@@ -143,6 +147,11 @@ class SupervisedWorker:
                 await asyncio.wait({process.exit}, timeout=deadline_s)
         return await asyncio.shield(self.outcome)
 
+    async def _kill(self, process: Process) -> None:
+        """Returns when the process and its socket are gone."""
+        process.signal(signal.SIGKILL)
+        await asyncio.shield(self.outcome)
+
     def _hear(self, event: wire.Event) -> None:
         match event:
             case wire.Ready():
@@ -166,7 +175,8 @@ class SupervisedWorker:
         outcome = self._judge(exit, process.last_words(), asked)
         level = logging.INFO if exit.status == 0 else logging.ERROR
         log.log(level, "%s: worker %d ended: %s: %s", self.stream_id, self.pid, exit, outcome)
-        self._socket.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nearly always the worker has removed it
+            self._socket.unlink()
         self.outcome.set_result(outcome)
         if self._ready.done():
             self._on_end(self, outcome)  # else start() tells

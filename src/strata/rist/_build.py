@@ -77,7 +77,6 @@ ffi.cdef(
     int inbox_watch_stats(inbox *, struct rist_ctx *, int interval_ms);
     void inbox_silence_globals(void);
     int inbox_make_logging(inbox *, struct rist_logging_settings **, int level);
-    void inbox_hush(inbox *);
     inbox_bytes *inbox_take(inbox *);
     inbox_bytes *inbox_take_stats(inbox *);
     inbox_bytes *inbox_take_logs(inbox *);

@@ -310,13 +310,6 @@ static inbox_bytes *inbox_take_logs(inbox *in) {
     return inbox_swap(in, &in->logs, &in->logs_taken);
 }
 
-/* Stop the level-triggered eventfd from firing while Python waits for a batch to fill:
- * the inbox stays signalled until it is taken. */
-static void inbox_hush(inbox *in) {
-    uint64_t count;
-    if (read(in->event_fd, &count, sizeof count) < 0) { /* nothing was pending */ }
-}
-
 static void inbox_count(inbox *in, inbox_counters *out) {
     pthread_mutex_lock(&in->lock);
     *out = in->counters;

@@ -92,7 +92,7 @@ class Receiver:
     """Listens on ``ports`` and merges what comes with the right key into one flow.
 
     The constructor checks its arguments; :meth:`start` binds. Wait for :meth:`fileno` to
-    become readable, call :meth:`hush`, let a batch gather, then :meth:`take` it.
+    become readable, let a batch gather, then :meth:`take` it.
 
     Args:
         ports: UDP ports, one for each link of the sender.
@@ -174,10 +174,6 @@ class Receiver:
     def fileno(self) -> int:
         """Becomes readable when media, a report or a log line waits."""
         return int(self._running.inbox.event_fd)
-
-    def hush(self) -> None:
-        """Makes :meth:`fileno` quiet until the next :meth:`take`, while a batch gathers."""
-        lib.inbox_hush(self._running.inbox)
 
     def take(self) -> bytes:
         """The payload (whole MPEG-TS packets, in order) since the last call; may be empty."""

@@ -134,7 +134,10 @@ def decode(line: bytes) -> Frame:
     Raises:
         msgspec.DecodeError: the other side speaks another language.
     """
-    return _decoder.decode(line)
+    try:
+        return _decoder.decode(line)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"not a frame: {error}") from None
 
 
 def error_of(failed: Failed) -> StrataError:

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Final
 
 import strata
-from strata.errors import StrataError
+from strata.errors import SenderError, StrataError
 from strata.rist import Receiver, ReceiverTuning
 from strata.tasks import TaskGroup
 from strata.wire import worker as wire
@@ -20,31 +20,14 @@ from strata.worker.config import WorkerConfig
 from strata.worker.control_socket import Client, ControlSocket
 from strata.worker.forward import Forward
 from strata.worker.hub import Hub
-from strata.worker.ingest import Ingest
-from strata.worker.pace import Pace
+from strata.worker.intake import Intake
 from strata.worker.stats import StatsMeter
-from strata.worker.ts_start import TsStart
+from strata.worker.units import Program
 
 log = logging.getLogger(__name__)
 
-BATCH_S: Final = 0.020
-"""Media is fetched from librist, and from the parsers, this often. librist itself puts out
-at this pace; each tick costs 0.1 ms or so, a call per packet cost four times the whole."""
-
-PROGRAM_DEADLINE_S: Final = 2.0
-"""Sound that was announced and has not come after this long is done without."""
-
-VIDEO_DEADLINE_S: Final = 12.0
-"""Video is known from its first key frame, and a sender may be joined just after one: the
-longest interval in use is 10 s. Going on the air without it would be for good."""
-
 STATS_AGAIN_S: Final = 0.2
 """Two clients that ask within this time get the same numbers: a rate over less is noise."""
-
-INGEST_RESTARTS_S: Final = 1.0
-"""A stream that breaks the demuxer is demuxed anew this often at most."""
-
-FLUSH_DEADLINE_S: Final = 1.0
 
 EXIT_STATUS: Final[dict[wire.StopReason, int]] = {
     "eos": 0,
@@ -65,15 +48,10 @@ class Worker:
         self._input_at = self._started_at
         self._client_at = self._started_at
         self._last_media_at: float | None = None
-        self._first_unit_at: float | None = None
         self._ready: wire.Ready | None = None
         self._stoppers: list[tuple[Client, wire.Command]] = []
         self._meter = StatsMeter()
         self._stats: tuple[float, wire.Stats] | None = None
-        self._start = TsStart()
-        self._pace = Pace()
-        self._unusable: set[str] = set()
-        self._ingest_restart: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
         """Carries the stream until told to stop; returns the exit status.
@@ -100,6 +78,9 @@ class Worker:
             aes_bits=config.aes_bits,
             tuning=ReceiverTuning(buffer_ms=config.buffer_ms),
         )
+        self._intake = Intake(
+            self._receiver, self._hub, self._on_media, self._on_program, self._on_sender_error
+        )
         self._socket = ControlSocket(config.control_socket, self._greeting, self._on_command)
         await self._socket.start()
         try:
@@ -116,7 +97,6 @@ class Worker:
 
     def _begin(self) -> None:
         config = self._config
-        self._ingest = self._new_ingest()
         for number, url in enumerate(config.forwards, 1):
             peak_kbps = config.peak_kbps if url.host is not None else 0
             self._hub.add(
@@ -124,7 +104,7 @@ class Worker:
             )
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self._request_stop, "eos")
-        self._loop.add_reader(self._receiver.fileno(), self._on_receiver)
+        self._intake.start()
         self._tasks.spawn("stats", self._report())
         self._tasks.spawn("watch", self._watch())
         self._ready = wire.Ready(
@@ -142,16 +122,9 @@ class Worker:
 
     async def _end(self, reason: wire.StopReason) -> None:
         """Puts out what is there, closes each forward, says goodbye."""
-        self._loop.remove_reader(self._receiver.fileno())
-        self._carry()
-        self._ingest.end()
-        deadline = time.monotonic() + FLUSH_DEADLINE_S
-        while not self._ingest.ended and time.monotonic() < deadline:
-            await asyncio.sleep(0.005)
-            self._hub.push(self._ingest.pull())
-        self._hub.push(self._ingest.pull())
+        await self._intake.drain()
         await asyncio.gather(*(forward.stop() for forward in self._hub.forwards.values()))
-        await self._ingest.stop()
+        await self._intake.stop()
         for client, command in self._stoppers:
             client.send(wire.Ok("stop", command.id))
         self._socket.broadcast(wire.Stopped(reason))
@@ -161,92 +134,21 @@ class Worker:
         if not self._stop.done():
             self._stop.set_result(reason)
 
-    # Media.
+    # The stream.
 
-    def _on_receiver(self) -> None:
-        """Something waits in the inbox: let a batch gather, then carry it on."""
-        self._receiver.hush()
-        self._loop.call_later(BATCH_S, self._tick)
+    def _on_media(self) -> None:
+        self._last_media_at = time.monotonic()
+        if self._input.state != "receiving":
+            self._set_input("receiving")
 
-    def _tick(self) -> None:
-        if self._stop.done():
-            return
-        if self._carry():
-            # What has just been pushed is parsed by the next tick, media or not.
-            self._loop.call_later(BATCH_S, self._tick)
-            self._receiver.hush()
-
-    def _carry(self) -> bool:
-        """Moves one batch in and what has been parsed out; False when there was neither."""
-        batch = self._receiver.take()
-        if batch:
-            self._last_media_at = time.monotonic()
-            if self._input.state != "receiving":
-                self._set_input("receiving")
-            for at, passed in self._start.pass_on(batch, self._last_media_at):
-                self._hub.push_packets(passed)
-                for stamp_s, piece in self._pace.split(passed, at):
-                    self._ingest.push(piece, stamp_s)
-        units = list(self._ingest.pull())
-        if units:
-            self._first_unit_at = self._first_unit_at or time.monotonic()
-            self._hub.push(units)
-        if not self._hub.program.done():
-            self._learn_program()
-        return bool(batch or units)
-
-    def _learn_program(self) -> None:
-        program = self._ingest.program()
-        if program is None and self._first_unit_at is not None:
-            waited_s = time.monotonic() - self._first_unit_at
-            known = self._ingest.known()
-            if waited_s > (VIDEO_DEADLINE_S if known.video is None else PROGRAM_DEADLINE_S):
-                program = known
-        if program is None:
-            return
-        self._hub.program.set_result(program)
+    def _on_program(self, program: Program) -> None:
         event = self._program_event()
         log.info("program: video %s, audio %s", event.video, event.audio)
         self._socket.broadcast(event)
 
-    def _new_ingest(self) -> Ingest:
-        fresh = Ingest(
-            self._on_ingest_failure,
-            lambda name: (self._loop.call_soon_threadsafe(self._on_unusable, name), None)[1],
-        )
-        fresh.start()
-        return fresh
-
-    def _on_ingest_failure(self, message: str) -> None:
-        """The stream broke the demuxer. Forwards stay; a new demuxer takes over."""
-        if self._ingest_restart is not None or self._stop.done():
-            return
-        self._socket.broadcast(
-            wire.Error(
-                f"the sender's stream cannot be read ({message}); reading it anew, check the "
-                "encoder if this repeats",
-                "bad_stream",
-            )
-        )
-        self._ingest_restart = self._loop.call_later(INGEST_RESTARTS_S, self._replace_ingest)
-
-    def _replace_ingest(self) -> None:
-        self._ingest_restart = None
-        if self._stop.done():
-            return
-        old, self._ingest = self._ingest, self._new_ingest()
-        self._tasks.spawn("ingest-stop", old.stop())
-
-    def _on_unusable(self, name: str) -> None:
-        if name in self._unusable:
-            return
-        self._unusable.add(name)
-        message = (
-            f"the sender's stream holds {name}, which no forward can carry; it is left out "
-            "of all but .ts recordings. Send H.264 or H.265 video and AAC audio"
-        )
-        log.warning("%s", message)
-        self._socket.broadcast(wire.Error(message, "unsupported_media"))
+    def _on_sender_error(self, error: SenderError) -> None:
+        log.warning("%s", error.message)
+        self._socket.broadcast(wire.Error(error.message, error.code))
 
     # Watching and telling.
 

@@ -1,0 +1,172 @@
+"""From the receiver to the hub, fifty times a second while media comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from strata.errors import SenderError, UnsupportedMedia
+from strata.rist import Receiver
+from strata.tasks import TaskGroup
+from strata.worker.hub import Hub
+from strata.worker.ingest import Ingest
+from strata.worker.pace import Pace
+from strata.worker.ts_start import TsStart
+from strata.worker.units import Program
+
+log = logging.getLogger(__name__)
+
+BATCH_S: Final = 0.020
+"""Media is fetched from librist, and from the parsers, this often. librist itself puts out
+at this pace; each tick costs 0.1 ms or so, a call per packet cost four times the whole."""
+
+PROGRAM_DEADLINE_S: Final = 2.0
+"""Sound that was announced and has not come after this long is done without."""
+
+VIDEO_DEADLINE_S: Final = 12.0
+"""Video is known from its first key frame, and a sender may be joined just after one: the
+longest interval in use is 10 s. Going on the air without it would be for good."""
+
+INGEST_RESTARTS_S: Final = 1.0
+"""A stream that breaks the demuxer is demuxed anew this often at most."""
+
+FLUSH_DEADLINE_S: Final = 1.0
+
+
+class Intake:
+    """Moves media from a started receiver to the hub.
+
+    Args:
+        on_media: called with each batch.
+        on_program: called once, when the tracks are known.
+        on_error: called with what is wrong with the sender's stream; the intake goes on.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        hub: Hub,
+        on_media: Callable[[], None],
+        on_program: Callable[[Program], None],
+        on_error: Callable[[SenderError], None],
+    ) -> None:
+        self._receiver = receiver
+        self._hub = hub
+        self._on_media = on_media
+        self._on_program = on_program
+        self._on_error = on_error
+        self._loop = asyncio.get_running_loop()
+        self._tasks = TaskGroup()
+        self._start = TsStart()
+        self._pace = Pace()
+        self._first_unit_at: float | None = None
+        self._unusable: set[str] = set()
+        self._tick_later: asyncio.TimerHandle | None = None
+        self._restart_later: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._ingest = self._new_ingest()
+        self._wait_for_media()
+
+    async def drain(self) -> None:
+        """Ends the intake: what has been received so far reaches the hub, within a deadline."""
+        self._loop.remove_reader(self._receiver.fileno())
+        for later in (self._tick_later, self._restart_later):
+            if later is not None:
+                later.cancel()
+        self._carry()
+        self._ingest.end()
+        deadline = time.monotonic() + FLUSH_DEADLINE_S
+        while not self._ingest.ended and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+            self._hub.push(self._ingest.pull())
+        self._hub.push(self._ingest.pull())
+
+    async def stop(self) -> None:
+        """Takes the ingest pipeline down, after :meth:`drain`."""
+        await self._tasks.close()
+        await self._ingest.stop()
+
+    def _wait_for_media(self) -> None:
+        """Sleeps until something waits in the inbox. Nothing wakes up without media."""
+        self._tick_later = None
+        self._loop.add_reader(self._receiver.fileno(), self._begin_ticking)
+
+    def _begin_ticking(self) -> None:
+        """Something came: let a batch gather, then carry on until there is nothing left."""
+        self._loop.remove_reader(self._receiver.fileno())
+        self._tick_later = self._loop.call_later(BATCH_S, self._tick)
+
+    def _tick(self) -> None:
+        if self._carry():
+            # What has just been pushed is parsed by the next tick, media or not.
+            self._tick_later = self._loop.call_later(BATCH_S, self._tick)
+        else:
+            self._wait_for_media()
+
+    def _carry(self) -> bool:
+        """Moves one batch in and what has been parsed out; False when there was neither."""
+        batch = self._receiver.take()
+        if batch:
+            self._on_media()
+            for at_s, passed in self._start.pass_on(batch, time.monotonic()):
+                self._hub.push_packets(passed)
+                for stamp_s, piece in self._pace.split(passed, at_s):
+                    self._ingest.push(piece, stamp_s)
+        units = list(self._ingest.pull())
+        if units:
+            self._first_unit_at = self._first_unit_at or time.monotonic()
+            self._hub.push(units)
+        if not self._hub.program.done():
+            self._learn_program()
+        return bool(batch or units)
+
+    def _learn_program(self) -> None:
+        program = self._ingest.program()
+        if program is None and self._first_unit_at is not None:
+            waited_s = time.monotonic() - self._first_unit_at
+            known = self._ingest.known()
+            if waited_s > (VIDEO_DEADLINE_S if known.video is None else PROGRAM_DEADLINE_S):
+                program = known
+        if program is None:
+            return
+        self._hub.program.set_result(program)
+        self._on_program(program)
+
+    def _new_ingest(self) -> Ingest:
+        def on_unusable(name: str) -> None:  # on a GStreamer thread
+            self._loop.call_soon_threadsafe(self._tell_unusable, name)
+
+        fresh = Ingest(self._on_ingest_failure, on_unusable)
+        fresh.start()
+        return fresh
+
+    def _on_ingest_failure(self, message: str) -> None:
+        """The stream broke the demuxer. Forwards stay; a new demuxer takes over."""
+        if self._restart_later is not None:
+            return
+        self._restart_later = self._loop.call_later(INGEST_RESTARTS_S, self._replace_ingest)
+        self._on_error(
+            SenderError(
+                f"the sender's stream cannot be read ({message}); reading it anew, check the "
+                "encoder if this repeats"
+            )
+        )
+
+    def _replace_ingest(self) -> None:
+        self._restart_later = None
+        old, self._ingest = self._ingest, self._new_ingest()
+        self._tasks.spawn("ingest-stop", old.stop())
+
+    def _tell_unusable(self, name: str) -> None:
+        if name not in self._unusable:
+            self._unusable.add(name)
+            self._on_error(
+                UnsupportedMedia(
+                    f"the sender's stream holds {name}, which no forward can carry; it is left "
+                    "out of all but .ts recordings. Send H.264 or H.265 video and AAC audio"
+                )
+            )
