@@ -1,0 +1,33 @@
+"""docs/lifecycle.md says what the tables of transitions say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from strata.control import lifecycle
+from strata.host import supervised
+from strata.worker import forward
+
+DOC = Path(__file__).parents[2] / "docs" / "lifecycle.md"
+
+TABLES: dict[str, Mapping[str, frozenset[str]]] = {
+    "Stream": lifecycle.TRANSITIONS,  # type: ignore[dict-item]
+    "Worker, seen from its host": supervised.TRANSITIONS,  # type: ignore[dict-item]
+    "Forward": forward.TRANSITIONS,  # type: ignore[dict-item]
+}
+
+
+def steps_in_doc(title: str) -> set[tuple[str, str]]:
+    section = DOC.read_text().split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| (\w+) \| (\w+) \|", section, re.MULTILINE)
+    return {(old, new) for old, new in rows if old != "from"}
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_the_document_and_the_table_agree(title: str) -> None:
+    table = TABLES[title]
+    assert steps_in_doc(title) == {(old, new) for old in table for new in table[old]}
