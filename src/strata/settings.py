@@ -18,6 +18,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -163,6 +164,11 @@ def load(config: Path | None = None, **flags: Any) -> Settings:
             for item in error.errors(include_input=False, include_url=False)
         ]
         raise BadArguments("these settings cannot be used: " + "; ".join(lines)) from None
+    except SettingsError as error:  # a section that is no section: STRATA_HOST=name
+        raise BadArguments(
+            f"these settings cannot be used: {error}; write STRATA_SECTION__KEY, with two "
+            "underscores"
+        ) from None
     except ValueError as error:  # the TOML itself
         raise BadArguments(f"the settings file {config} cannot be read: {error}") from None
     finally:

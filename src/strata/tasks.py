@@ -28,6 +28,8 @@ class TaskGroup:
         task = asyncio.get_running_loop().create_task(self._guard(name, work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # One that is cancelled before its first step would be reported as never awaited.
+        task.add_done_callback(lambda _: work.close())
         return task
 
     async def _guard(self, name: str, work: Coroutine[Any, Any, Any]) -> None:

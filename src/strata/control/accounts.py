@@ -158,7 +158,7 @@ class Accounts:
     def _verify(self, password_hash: str, password: str) -> bool:
         try:
             return self._hasher.verify(password_hash, password)
-        except VerifyMismatchError:
+        except (VerifyMismatchError, UnicodeEncodeError):  # half a surrogate pair is no password
             return False
 
 

@@ -58,7 +58,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address in NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
-        # 6to4 and Teredo lie in GLOBAL_UNICAST, but Python calls neither of them global.
+        if address.sixtofour is not None or address.teredo is not None:
+            return False  # tunnels to an IPv4 address, long given up
         return address.is_global and address in GLOBAL_UNICAST
     return address.is_global and not address.is_multicast
 
@@ -81,13 +82,13 @@ async def _resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | 
         found = await asyncio.wait_for(
             loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM), timeout_s
         )
-    except (OSError, UnicodeError):
-        raise BadUrl(f"the host of {url.shown} does not resolve; check its spelling") from None
-    except TimeoutError:
+    except TimeoutError:  # an OSError, so before those
         raise BadUrl(
             f"the host of {url.shown} did not resolve in {timeout_s:.0f} s; check the name, "
             "and this machine's name server"
         ) from None
+    except (OSError, UnicodeError):
+        raise BadUrl(f"the host of {url.shown} does not resolve; check its spelling") from None
     return {ip_address(str(address[0]).partition("%")[0]) for *_, address in found}
 
 

@@ -41,9 +41,11 @@ def observed(state: State, input: InputState, forwards: Iterable[ForwardState]) 
         input: whether media arrives.
         forwards: the state of each forward; none at all counts as every one being live.
     """
-    if state not in RUNNING:
+    given = list(forwards)
+    # A forward that was closed on purpose is no alarm; when all are, the end comes next.
+    states = [each for each in given if each != "stopped"]
+    if state not in RUNNING or (given and not states):
         return state
-    states = list(forwards)
     if input == "receiving" and all(each == "live" for each in states):
         return "live"
     quiet = input != "stalled" and all(each in ("connecting", "live") for each in states)

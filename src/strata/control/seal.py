@@ -65,7 +65,7 @@ class Seal:
         """
         try:
             plain = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: shorter than a nonce
             raise HostError(
                 f"the sealed value of {place} does not open; the key file and the database do "
                 "not belong together, restore both from one backup"

@@ -11,7 +11,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -31,9 +31,10 @@ class Store:
     """Sessions on one database."""
 
     def __init__(self, settings: Settings) -> None:
-        url = settings.database.url or f"sqlite+aiosqlite:///{settings.data_dir}/strata.db"
+        database = str(settings.data_dir / "strata.db")
+        url = make_url(settings.database.url or URL.create("sqlite+aiosqlite", database=database))
         self._engine: AsyncEngine = create_async_engine(url, hide_parameters=True)
-        if make_url(url).get_backend_name() == "sqlite":
+        if url.get_backend_name() == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _tune_sqlite)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 

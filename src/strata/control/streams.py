@@ -24,7 +24,15 @@ from strata.control.lifecycle import State
 from strata.control.live import Live
 from strata.control.seal import Seal
 from strata.control.store import Store
-from strata.errors import BadArguments, Conflict, NoCapacity, NotAllowed, NotFound, StrataError
+from strata.errors import (
+    BadArguments,
+    Conflict,
+    HostUnreachable,
+    NoCapacity,
+    NotAllowed,
+    NotFound,
+    StrataError,
+)
 from strata.secrets import Secret, make_psk
 from strata.settings import Settings
 from strata.tasks import TaskGroup
@@ -34,6 +42,7 @@ from strata.wire import worker as wire
 log = logging.getLogger(__name__)
 
 EVENTS_SHOWN: Final = 100
+LAST_WORDS_DEADLINE_S: Final = 5.0
 LOCAL_HOST: Final = "local"
 
 
@@ -67,6 +76,11 @@ class Streams:
         self._live: dict[str, Live] = {}
         self._tasks = TaskGroup()
         self._changes: asyncio.Queue[host_wire.Notice] = asyncio.Queue()
+        # Held while the host's table is compared: notices that come meanwhile are newer.
+        self._in_order = asyncio.Lock()
+        # SQLite locks no row that is read: two steps at once would both start from the old
+        # state, and the later would undo the earlier.
+        self._one_step = asyncio.Lock()
         self._host: HostClient
 
     def start(self, host: HostClient) -> None:
@@ -75,6 +89,9 @@ class Streams:
         self._tasks.spawn("stream-changes", self._follow())
 
     async def close(self) -> None:
+        """Writes down what the host has said so far, and ends."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changes.join(), LAST_WORDS_DEADLINE_S)
         await self._tasks.close()
 
     @property
@@ -105,13 +122,13 @@ class Streams:
         )
         if request.record:
             media = self._settings.media_dir
-            forwards.append(f"file://{media}/{row.id}-%Y%m%dT%H%M%S.ts")
+            forwards.append(addresses.file_url(media, f"{row.id}-%Y%m%dT%H%M%S.ts"))
         row.psk_sealed = self._seal.close(psk, f"{row.id}.psk")
         row.forwards_sealed = self._seal.close(Secret(json.dumps(forwards)), f"{row.id}.forwards")
+        self._live[row.id] = Live()  # before the row: a start that is under way is ours
         async with self._store.begin() as session:
             session.add(row)
             session.add(_event(row.id, user.id, "start_requested", {"name": row.name}))
-        self._live[row.id] = Live()
         try:
             reply = await self._host.request(
                 host_wire.Start(row.id, psk.reveal(), forwards, request.links)
@@ -119,6 +136,8 @@ class Streams:
         except StrataError as error:
             reason = "no_capacity" if isinstance(error, NoCapacity) else "start_failed"
             await self._end(row.id, reason, error.message)
+            if isinstance(error, HostUnreachable):  # it may have started all the same
+                self._tasks.spawn(f"{row.id}-unwind", self._stop_on_host(row.id))
             raise
         assert isinstance(reply, host_wire.Started)
         await self._advance(row.id, "waiting", ports=reply.ports, host=LOCAL_HOST)
@@ -131,7 +150,7 @@ class Streams:
         Raises:
             NotFound, NotAllowed: not this user's to stop.
             Conflict: it is still starting.
-            HostUnreachable: the host does not answer; ask again.
+            HostUnreachable: the host does not answer; it is told again once it is back.
         """
         row = await self._own(user, stream_id)
         if not user.may_operate:
@@ -142,14 +161,8 @@ class Streams:
             raise Conflict(f"{stream_id} is still starting; stop it in a moment")
         async with self._store.begin() as session:
             session.add(_event(stream_id, user.id, "stop_requested", {}))
-        try:
-            reply = await self._host.request(host_wire.Stop(stream_id))
-        except NotFound:
-            # The host does not know it: it ended while nobody looked.
-            await self._end(stream_id, "user_stop", "the host did not run it any more")
-        else:
-            assert isinstance(reply, host_wire.Stopped)
-            await self._end(stream_id, reply.reason, reply.detail)
+        await self._advance(stream_id, "stopping")
+        await self._finish(stream_id)
         return await self.view(user, stream_id)
 
     async def view(self, user: User, stream_id: str) -> View:
@@ -198,48 +211,93 @@ class Streams:
         self._changes.put_nowait(notice)
 
     async def compare_notes(self) -> None:
-        """After a connection: what the host runs, against what the rows say."""
-        reply = await self._host.request(host_wire.List())
-        assert isinstance(reply, host_wire.Streams)
-        running = {snapshot.stream_id: snapshot for snapshot in reply.streams}
+        """After a connection: what the host runs, against what the rows say.
+
+        Raises:
+            StrataError: the host did not tell; it is asked again after the next connection.
+        """
+        async with self._in_order:
+            expected = await self._expected()
+            reply = await self._host.request(host_wire.List())
+            assert isinstance(reply, host_wire.Streams)
+            running = {snapshot.stream_id: snapshot for snapshot in reply.streams}
+            ended = {each.stream_id: each for each in reply.ended}
+            for stream_id in expected | running.keys():
+                if stream_id not in running and stream_id in ended:
+                    await self._take_in(ended[stream_id])
+                else:
+                    await self._compare(stream_id, running.get(stream_id))
+
+    async def _expected(self) -> set[str]:
+        """What the host should run. A start that is under way here has its own end."""
         async with self._store.begin() as session:
             rows = await session.scalars(
                 select(tables.Stream).where(tables.Stream.state.not_in(lifecycle.OVER))
             )
-            expected = {row.id: row for row in rows}
-        for stream_id, snapshot in running.items():
-            if stream_id not in expected:
+            return {row.id for row in rows if row.state != "starting" or row.id not in self._live}
+
+    async def _compare(self, stream_id: str, snapshot: host_wire.Snapshot | None) -> None:
+        async with self._store.begin() as session:
+            row = await session.get(tables.Stream, stream_id)
+        if row is None or row.state in lifecycle.OVER:
+            if snapshot is not None:
                 log.warning("the host runs %s, which nobody wants; stopping it", stream_id)
-                await self._host.request(host_wire.Stop(stream_id))
-                continue
-            live = self._live[stream_id] = Live()
-            for event in snapshot.events:
-                live.hear(event)
-            if expected[stream_id].state == "starting":
-                await self._advance(stream_id, "waiting", ports=snapshot.ports, host=LOCAL_HOST)
-            await self._observe(stream_id)
-        for stream_id, row in expected.items():
-            # A start that is under way here has its own end.
-            if stream_id not in running and not (
-                row.state == "starting" and stream_id in self._live
-            ):
-                with contextlib.suppress(NotFound):
-                    await self._host.request(host_wire.Stop(stream_id))
-                await self._end(
-                    stream_id,
-                    "host_lost",
-                    "the host was started anew and did not know the stream any more; what was "
-                    "left of its worker has been ended",
-                )
+                self._tasks.spawn(f"{stream_id}-unwanted", self._stop_on_host(stream_id))
+            return
+        if row.state == "stopping":
+            self._tasks.spawn(f"{stream_id}-finish", self._finish(stream_id))
+        elif snapshot is None:
+            self._tasks.spawn(f"{stream_id}-lost", self._lose(stream_id))
+        if snapshot is None:
+            return
+        is_ours = stream_id in self._live  # then its start is under way, and tells
+        live = self._live[stream_id] = Live()
+        for event in snapshot.events:
+            live.hear(event)
+        if row.state == "starting" and not is_ours:
+            await self._advance(stream_id, "waiting", ports=snapshot.ports, host=LOCAL_HOST)
+        await self._observe(stream_id)
+
+    async def _finish(self, stream_id: str) -> None:
+        """Has the host stop a stream that is to stop, and writes down how it ended."""
+        try:
+            reply = await self._host.request(host_wire.Stop(stream_id))
+        except NotFound:
+            # The host does not know it: it ended while nobody looked.
+            await self._end(stream_id, "user_stop", "the host did not run it any more")
+        else:
+            assert isinstance(reply, host_wire.Stopped)
+            await self._end(stream_id, reply.reason, reply.detail)
+
+    async def _lose(self, stream_id: str) -> None:
+        await self._stop_on_host(stream_id)
+        await self._end(
+            stream_id,
+            "host_lost",
+            "the host was started anew and did not know the stream any more; what was "
+            "left of its worker has been ended",
+        )
+
+    async def _stop_on_host(self, stream_id: str) -> None:
+        """Ends what there may be of a stream that has no business to run."""
+        try:
+            await self._host.request(host_wire.Stop(stream_id))
+        except NotFound:
+            log.debug("the host did not run %s", stream_id)
+        except StrataError as error:
+            log.warning("%s may still run on the host: %s", stream_id, error.message)
 
     async def _follow(self) -> None:
         while True:
             notice = await self._changes.get()
             try:
-                await self._take_in(notice)
+                async with self._in_order:
+                    await self._take_in(notice)
             except Exception:
                 # One notice that cannot be stored must not end the observation of all.
                 log.exception("a notice about %s was lost", notice.stream_id)
+            finally:
+                self._changes.task_done()
 
     async def _take_in(self, notice: host_wire.Notice) -> None:
         if isinstance(notice, host_wire.Ended):
@@ -256,10 +314,12 @@ class Streams:
             await self._observe(notice.stream_id)
 
     async def _observe(self, stream_id: str) -> None:
-        live = self._live[stream_id]
+        live = self._live.get(stream_id)
         async with self._store.begin() as session:
             row = await session.get(tables.Stream, stream_id)
-            old: State = row.state  # type: ignore[union-attr, assignment]
+        if live is None or row is None:
+            return  # it has ended meanwhile
+        old: State = row.state  # type: ignore[assignment]
         new = lifecycle.observed(old, live.input.state, live.forward_states())
         if new != old:
             await self._advance(stream_id, new)
@@ -277,7 +337,7 @@ class Streams:
     async def _advance(self, stream_id: str, state: State, **columns: Any) -> None:
         """The one place where a stream changes its state; a step that the table of
         transitions does not know is left out, because the later word came first."""
-        async with self._store.begin() as session:
+        async with self._one_step, self._store.begin() as session:
             row = await session.get(tables.Stream, stream_id, with_for_update=True)
             if row is None:
                 return

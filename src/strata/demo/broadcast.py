@@ -57,7 +57,7 @@ async def _broadcast(
             await sender.wait()
             log.error("the demonstration's sender ended; see its messages above")
     except StrataError as error:
-        log.exception("the demonstration cannot go on: %s", error.message)
+        log.error("the demonstration cannot go on: %s", error.message)
 
 
 async def _begin(platform: LocalPlatform, streams: Streams, user: User) -> View:

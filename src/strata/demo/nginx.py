@@ -26,8 +26,8 @@ load_module {module};
 {user}daemon off;
 master_process off;
 worker_processes 1;
-pid {dir}/nginx.pid;
-error_log {dir}/error.log warn;
+pid "{dir}/nginx.pid";
+error_log "{dir}/error.log" warn;
 events {{ worker_connections 128; }}
 rtmp {{
     access_log off;
@@ -37,7 +37,7 @@ rtmp {{
         application live {{
             live on;
             hls on;
-            hls_path {dir}/www/hls;
+            hls_path "{dir}/www/hls";
             hls_fragment 2s;
             hls_playlist_length 20s;
         }}
@@ -45,11 +45,11 @@ rtmp {{
 }}
 http {{
     access_log off;
-    client_body_temp_path {dir}/tmp;
-    proxy_temp_path {dir}/tmp;
-    fastcgi_temp_path {dir}/tmp;
-    uwsgi_temp_path {dir}/tmp;
-    scgi_temp_path {dir}/tmp;
+    client_body_temp_path "{dir}/tmp";
+    proxy_temp_path "{dir}/tmp";
+    fastcgi_temp_path "{dir}/tmp";
+    uwsgi_temp_path "{dir}/tmp";
+    scgi_temp_path "{dir}/tmp";
     types {{
         text/html html;
         application/vnd.apple.mpegurl m3u8;
@@ -57,7 +57,7 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{http_port};
-        root {dir}/www;
+        root "{dir}/www";
         add_header Cache-Control no-store;
     }}
 }}
@@ -143,14 +143,16 @@ class LocalPlatform:
             await end(self._process)
 
     async def _until_listening(self) -> None:
+        """nginx writes its number down once it holds its ports. That somebody listens on them
+        would not tell: it may be whoever took them meanwhile."""
         assert self._process is not None
+        number = self._folder / "nginx.pid"
         try:
             async with asyncio.timeout(LISTEN_DEADLINE_S):
-                for port in (self.rtmp_port, self.http_port):
-                    while not await _is_listening(port):
-                        if self._process.returncode is not None:
-                            raise TimeoutError
-                        await asyncio.sleep(0.05)
+                while not (number.exists() and number.read_text().strip()):
+                    if self._process.returncode is not None:
+                        raise TimeoutError
+                    await asyncio.sleep(0.05)
         except TimeoutError:
             await self.stop()
             raise HostError(
@@ -180,15 +182,6 @@ async def end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-async def _is_listening(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 def _free_port(wanted: int) -> int:

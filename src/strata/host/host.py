@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Final
 
 from strata.errors import Conflict, HostError, NoCapacity, NotFound, PortTaken
 from strata.host import process
@@ -20,6 +22,12 @@ from strata.wire import host as wire
 from strata.wire import worker as worker_wire
 
 log = logging.getLogger(__name__)
+
+ENDED_KEPT: Final = 1000
+"""Ends that control can still ask for: twice as many as there are pairs of ports."""
+
+RUNTIME_DIR_BYTES_MAX: Final = 65
+"""107 bytes of a socket's path (unix(7)), less ``/``, 36 of a stream's id and ``.sock``."""
 
 
 class Host:
@@ -35,6 +43,7 @@ class Host:
         self._runtime_dir = runtime_dir(settings)
         self._ports = PortPool(split_range(settings.host.port_range), settings.host.port_rest_s)
         self._workers: dict[str, SupervisedWorker] = {}
+        self._ended: deque[wire.Ended] = deque(maxlen=ENDED_KEPT)
 
     async def handle(self, request: wire.Request) -> wire.Reply:
         """Carries out one request.
@@ -48,7 +57,8 @@ class Host:
             case wire.Stop():
                 return await self._stop(request.stream_id)
             case wire.List():
-                return wire.Streams([worker.snapshot() for worker in self._workers.values()])
+                running = [worker.snapshot() for worker in self._workers.values()]
+                return wire.Streams(running, list(self._ended))
 
     async def close(self) -> None:
         """Stops every worker, all at once, and those that are started meanwhile."""
@@ -126,7 +136,9 @@ class Host:
         if self._workers.get(worker.stream_id) is worker:
             del self._workers[worker.stream_id]
             self._ports.release(worker.ports, time.monotonic())
-        self._notify(wire.Ended(worker.stream_id, outcome.reason, outcome.detail))
+        ended = wire.Ended(worker.stream_id, outcome.reason, outcome.detail)
+        self._ended.append(ended)
+        self._notify(ended)
 
 
 def runtime_dir(settings: Settings) -> Path:
@@ -139,6 +151,13 @@ def runtime_dir(settings: Settings) -> Path:
     if path is None:
         base = os.environ.get("XDG_RUNTIME_DIR")
         path = Path("/run/strata") if os.geteuid() == 0 else Path(base or "/nonexistent", "strata")
+    path = path.expanduser().absolute()
+    if len(os.fsencode(path)) > RUNTIME_DIR_BYTES_MAX:
+        raise HostError(
+            f"the folder for sockets, {path}, has a name of more than {RUNTIME_DIR_BYTES_MAX} "
+            "bytes, and Linux takes no longer paths of sockets; set host.runtime_dir to a "
+            "shorter one"
+        )
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)

@@ -62,6 +62,7 @@ class Alone:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._file.close()
             raise Conflict(
                 f"another strata runs on {self._path.parent}; stop it, or choose another --data-dir"
             ) from None

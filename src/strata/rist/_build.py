@@ -68,9 +68,9 @@ ffi.cdef(
         inbox_link links[...];
     } inbox_counters;
     typedef struct { char *data; size_t size; ...; } inbox_bytes;
-    typedef struct { int event_fd; ...; } inbox;
+    typedef struct { int timer_fd; ...; } inbox;
 
-    inbox *inbox_new(size_t max_bytes);
+    inbox *inbox_new(size_t max_bytes, int batch_ms);
     void inbox_free(inbox *);
     int inbox_add_link(inbox *, uint16_t port);
     int inbox_attach_receiver(inbox *, struct rist_ctx *);

@@ -48,10 +48,11 @@ class Context:
         create: given the address of a ``rist_ctx *`` and the logging settings, makes the
             context and returns librist's status.
         max_bytes: how much media the inbox holds before packets are dropped and counted.
+        batch_ms: how long things gather in the inbox before its descriptor tells.
     """
 
-    def __init__(self, create: Callable[[Any, Any], int], max_bytes: int) -> None:
-        self.inbox: Any = lib.inbox_new(max_bytes)
+    def __init__(self, create: Callable[[Any, Any], int], max_bytes: int, batch_ms: int) -> None:
+        self.inbox: Any = lib.inbox_new(max_bytes, batch_ms)
         if self.inbox == ffi.NULL:
             raise HostError("no memory or file descriptor is left for a RIST receiver or sender")
         self._settings: Any = ffi.new("struct rist_logging_settings **")

@@ -3,15 +3,16 @@
  *
  * librist calls back from threads of its own: for each packet, each statistics report and
  * each log line. Entering Python there would cost a lock and a frame per packet (see
- * docs/decisions/0001-collector.md). These callbacks only append under a mutex and write
- * an eventfd once; Python swaps the buffers some fifty times a second.
+ * docs/decisions/0001-collector.md). These callbacks only append under a mutex. The first
+ * to do so sets a timer, whose descriptor wakes Python when a batch has gathered; without
+ * media nothing wakes.
  */
 #include <librist/librist.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,8 +57,9 @@ typedef struct { struct rist_peer *peer; int link; } inbox_peer;
 
 typedef struct inbox {
     pthread_mutex_t lock;
-    int event_fd;
-    int signalled;
+    int timer_fd;
+    int is_set;                  /* the timer runs, or has run out and was not yet seen */
+    int64_t batch_ns;
     size_t max_bytes;
     inbox_bytes filling, taken;  /* media: librist writes the one, Python reads the other */
     inbox_bytes stats, stats_taken;
@@ -92,12 +94,12 @@ static int inbox_append(inbox_bytes *b, const void *data, size_t size, size_t ma
     return 1;
 }
 
-/* Under the lock: wake Python once until it fetches. */
+/* Under the lock: wake Python once, when a batch has gathered. */
 static void inbox_signal(inbox *in) {
-    if (in->signalled) return;
-    in->signalled = 1;
-    uint64_t one = 1;
-    if (write(in->event_fd, &one, sizeof one) < 0) { /* full counter: a wake-up is pending */ }
+    if (in->is_set) return;
+    in->is_set = 1;
+    struct itimerspec once = {.it_value = {.tv_nsec = in->batch_ns}};
+    timerfd_settime(in->timer_fd, 0, &once, NULL);
 }
 
 static void inbox_free(inbox *in) {
@@ -105,16 +107,17 @@ static void inbox_free(inbox *in) {
     inbox_bytes *all[] = {&in->filling, &in->taken, &in->stats, &in->stats_taken,
                           &in->logs, &in->logs_taken};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]->data);
-    close(in->event_fd);
+    close(in->timer_fd);
     pthread_mutex_destroy(&in->lock);
     free(in);
 }
 
-static inbox *inbox_new(size_t max_bytes) {
+static inbox *inbox_new(size_t max_bytes, int batch_ms) {
     inbox *in = calloc(1, sizeof *in);
     if (!in) return NULL;
-    in->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (in->event_fd < 0) { free(in); return NULL; }
+    in->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (in->timer_fd < 0) { free(in); return NULL; }
+    in->batch_ns = batch_ms * 1000000LL;
     pthread_mutex_init(&in->lock, NULL);
     in->max_bytes = max_bytes;
     return in;
@@ -292,12 +295,12 @@ static inbox_bytes *inbox_swap(inbox *in, inbox_bytes *filling, inbox_bytes *tak
     return taken;
 }
 
-/* The media since the last call, valid until the next one. Re-arms the eventfd. */
+/* The media since the last call, valid until the next one. Makes the descriptor quiet. */
 static inbox_bytes *inbox_take(inbox *in) {
     uint64_t count;
     pthread_mutex_lock(&in->lock);
-    if (read(in->event_fd, &count, sizeof count) < 0) { /* nothing was pending */ }
-    in->signalled = 0;
+    if (read(in->timer_fd, &count, sizeof count) < 0) { /* it has not run out yet */ }
+    in->is_set = 0;
     pthread_mutex_unlock(&in->lock);
     return inbox_swap(in, &in->filling, &in->taken);
 }

@@ -98,6 +98,7 @@ class Sender:
         context = Context(
             lambda holder, logging: lib.rist_sender_create(holder, PROFILE_MAIN, flow_id, logging),
             INBOX_BYTES,
+            REPORT_MS,
         )
         try:
             lib.inbox_watch_stats(context.inbox, context.ctx, REPORT_MS)

@@ -75,9 +75,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Streams(msgspec.Struct, tag_field="reply", tag="streams", frozen=True):
-    """host -> control: everything that runs here."""
+    """host -> control: everything that runs here, and how the latest others ended: control
+    may not have been there to hear it."""
 
     streams: list[Snapshot]
+    ended: list[Ended] = []
 
 
 class Failed(msgspec.Struct, tag_field="reply", tag="failed", frozen=True):

@@ -1,9 +1,9 @@
 """From a transport stream to access units.
 
-    appsrc (TS batches) -> tsdemux -> h264parse | h265parse | aacparse -> appsink
+    (TS batches) -> tsdemux -> h264parse | h265parse | aacparse -> appsink
 
-Nothing here blocks and no Python runs on GStreamer's threads but for the linking of a new
-track: :meth:`Ingest.push` queues a batch, :meth:`Ingest.pull` fetches what has been parsed.
+There is no thread in it: :meth:`Ingest.push` demultiplexes and parses a batch (a fraction of
+a millisecond) before it returns, and :meth:`Ingest.pull` fetches what came of it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from strata.tasks import in_thread
 from strata.worker.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
 from strata.worker.units import NO_TIME, AccessUnit, Program, Track
 
 log = logging.getLogger(__name__)
 
-ELEMENTS: Final = ("appsrc", "tsdemux", "h264parse", "h265parse", "aacparse", "appsink")
+ELEMENTS: Final = ("tsdemux", "h264parse", "h265parse", "aacparse", "appsink")
 
 PARSERS: Final[dict[str, tuple[Track, str, str]]] = {
     # H.264 in FLV, MP4 and Matroska is length-prefixed ("avc"): parsed once, here.
@@ -29,11 +28,11 @@ PARSERS: Final[dict[str, tuple[Track, str, str]]] = {
 }
 """By the caps that the demuxer offers: track, parser, and the form that forwards are given."""
 
+TS_CAPS: Final = "video/mpegts,systemstream=true,packetsize=188"
+
 SAMPLES_MAX: Final = 2_000
 """Parsed units that may wait in one appsink: over half a minute of 50 fps. The hub fetches
 50 times a second, so this bounds memory if the event loop ever hangs."""
-
-STOP_DEADLINE_S: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -51,51 +50,59 @@ class Ingest:
     Args:
         on_failure: called on the event loop when the pipeline cannot go on; the message
             says why. The caller replaces the pipeline.
-        on_unusable: called (from a GStreamer thread) with the name of a stream in the
-            program that no forward can use.
+        on_unusable: called with the name of a stream in the program that no forward can
+            use.
+        zero_s: the stamp that units count from; None for that of the first packets. One that
+            takes over from another counts on from there, or forwards would see time go back.
     """
 
     def __init__(
-        self, on_failure: Callable[[str], None], on_unusable: Callable[[str], None]
+        self,
+        on_failure: Callable[[str], None],
+        on_unusable: Callable[[str], None],
+        zero_s: float | None = None,
     ) -> None:
         self._on_failure = on_failure
         self._on_unusable = on_unusable
         self._branches: dict[str, _Branch] = {}
-        self._zero_s: float | None = None
+        self.zero_s = zero_s
         self._complete = False
-        self._ended = False
         self._pipeline = Gst.Pipeline.new("ingest")
-        self._source: Any = make(
-            "appsrc",
-            is_live=True,
-            format=Gst.Format.TIME,
-            caps=Gst.Caps.from_string("video/mpegts,systemstream=true,packetsize=188"),
-        )
-        demuxer = make("tsdemux")
+        self._source: Any = Gst.Pad.new("source", Gst.PadDirection.SRC)
+        demuxer: Any = make("tsdemux")
         demuxer.connect("pad-added", self._on_pad_added)
         demuxer.connect("pad-removed", self._on_pad_removed)
         demuxer.connect("no-more-pads", self._on_no_more_pads)
-        self._pipeline.add(self._source)
         self._pipeline.add(demuxer)
-        self._source.link(demuxer)
+        self._source.link(demuxer.get_static_pad("sink"))
         self._bus = self._pipeline.get_bus()
         self._unwatch: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         self._unwatch = watch_bus(self._bus, self._on_bus)
         self._pipeline.set_state(Gst.State.PLAYING)
+        self._source.set_active(True)
+        caps: Any = Gst.Caps.from_string(TS_CAPS)
+        segment = Gst.Segment()
+        segment.init(Gst.Format.TIME)
+        for event in (
+            Gst.Event.new_stream_start("sender"),
+            Gst.Event.new_caps(caps),
+            Gst.Event.new_segment(segment),
+        ):
+            self._source.push_event(event)
 
     def push(self, packets: bytes, stamp_s: float) -> None:
-        """Queues whole transport-stream packets with their time (:mod:`strata.worker.pace`).
+        """Parses whole transport-stream packets with their time (:mod:`strata.worker.pace`).
 
         The demuxer maps the sender's clock onto these times, which is what makes a
         restarted sender continue where the old one stopped.
         """
-        if self._zero_s is None:
-            self._zero_s = stamp_s
+        if self.zero_s is None:
+            self.zero_s = stamp_s
         buffer = Gst.Buffer.new_wrapped(packets)
-        buffer.pts = max(0, int((stamp_s - self._zero_s) * SECOND_NS))
-        self._source.push_buffer(buffer)
+        buffer.pts = max(0, int((stamp_s - self.zero_s) * SECOND_NS))
+        self._source.push(buffer)
 
     def pull(self) -> Iterator[AccessUnit]:
         """What has been parsed since the last call, in decoding order within each track."""
@@ -132,24 +139,12 @@ class Ingest:
 
     def end(self) -> None:
         """No more batches: the parsers put out what they still hold."""
-        self._source.end_of_stream()
+        self._source.push_event(Gst.Event.new_eos())
 
-    @property
-    def ended(self) -> bool:
-        """True once every track has seen the end of the stream, or none exists."""
-        self._on_bus()
-        return self._ended or all(branch.sink.is_eos() for branch in tuple(self._branches.values()))
-
-    async def stop(self) -> None:
+    def stop(self) -> None:
         self._unwatch()
-        try:
-            await in_thread(
-                "ingest-stop", lambda: self._pipeline.set_state(Gst.State.NULL), STOP_DEADLINE_S
-            )
-        except TimeoutError:
-            log.error("the ingest pipeline did not stop in %.0f s; left behind", STOP_DEADLINE_S)
-
-    # On a GStreamer thread from here.
+        self._source.set_active(False)
+        self._pipeline.set_state(Gst.State.NULL)
 
     def _on_pad_added(self, demuxer: Gst.Element, pad: Any) -> None:
         caps = pad.get_current_caps() or pad.query_caps(None)
@@ -175,6 +170,7 @@ class Ingest:
             sync=False,
             enable_last_sample=False,
             max_buffers=SAMPLES_MAX,
+            wait_on_eos=False,  # pull() comes after the end, on the same thread
             caps=Gst.Caps.from_string(form),
         )
         # Without "async" a sink added to a running pipeline does not wait for a preroll.
@@ -198,15 +194,11 @@ class Ingest:
     def _on_no_more_pads(self, demuxer: Gst.Element) -> None:
         self._complete = True
 
-    # On the event loop.
-
     def _on_bus(self) -> None:
         for message in pop_messages(self._bus):
-            if message.type == Gst.MessageType.EOS:
-                self._ended = True
-            elif message.type == Gst.MessageType.WARNING:
+            if message.type == Gst.MessageType.WARNING:
                 log.debug("ingest: %s", bus_error(message)[0])  # one per gap in the stream
-            else:
+            elif message.type == Gst.MessageType.ERROR:
                 text, debug = bus_error(message)
                 log.warning("ingest failed: %s (%s)", text, debug.replace("\n", " "))
                 self._on_failure(text)

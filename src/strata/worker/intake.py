@@ -10,7 +10,6 @@ from typing import Final
 
 from strata.errors import SenderError, UnsupportedMedia
 from strata.rist import Receiver
-from strata.tasks import TaskGroup
 from strata.worker.hub import Hub
 from strata.worker.ingest import Ingest
 from strata.worker.pace import Pace
@@ -18,10 +17,6 @@ from strata.worker.ts_start import TsStart
 from strata.worker.units import Program
 
 log = logging.getLogger(__name__)
-
-BATCH_S: Final = 0.020
-"""Media is fetched from librist, and from the parsers, this often. librist itself puts out
-at this pace; each tick costs 0.1 ms or so, a call per packet cost four times the whole."""
 
 PROGRAM_DEADLINE_S: Final = 2.0
 """Sound that was announced and has not come after this long is done without."""
@@ -32,8 +27,6 @@ longest interval in use is 10 s. Going on the air without it would be for good."
 
 INGEST_RESTARTS_S: Final = 1.0
 """A stream that breaks the demuxer is demuxed anew this often at most."""
-
-FLUSH_DEADLINE_S: Final = 1.0
 
 
 class Intake:
@@ -59,56 +52,28 @@ class Intake:
         self._on_program = on_program
         self._on_error = on_error
         self._loop = asyncio.get_running_loop()
-        self._tasks = TaskGroup()
         self._start = TsStart()
         self._pace = Pace()
         self._first_unit_at: float | None = None
         self._unusable: set[str] = set()
-        self._tick_later: asyncio.TimerHandle | None = None
         self._restart_later: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         self._ingest = self._new_ingest()
-        self._wait_for_media()
+        self._loop.add_reader(self._receiver.fileno(), self._carry)
 
-    async def drain(self) -> None:
-        """Ends the intake: what has been received so far reaches the hub, within a deadline."""
+    def stop(self) -> None:
+        """Ends the intake: all that has been received reaches the hub first."""
         self._loop.remove_reader(self._receiver.fileno())
-        for later in (self._tick_later, self._restart_later):
-            if later is not None:
-                later.cancel()
+        if self._restart_later is not None:
+            self._restart_later.cancel()
         self._carry()
         self._ingest.end()
-        deadline = time.monotonic() + FLUSH_DEADLINE_S
-        while not self._ingest.ended and time.monotonic() < deadline:
-            await asyncio.sleep(0.005)
-            self._hub.push(self._ingest.pull())
         self._hub.push(self._ingest.pull())
+        self._ingest.stop()
 
-    async def stop(self) -> None:
-        """Takes the ingest pipeline down, after :meth:`drain`."""
-        await self._tasks.close()
-        await self._ingest.stop()
-
-    def _wait_for_media(self) -> None:
-        """Sleeps until something waits in the inbox. Nothing wakes up without media."""
-        self._tick_later = None
-        self._loop.add_reader(self._receiver.fileno(), self._begin_ticking)
-
-    def _begin_ticking(self) -> None:
-        """Something came: let a batch gather, then carry on until there is nothing left."""
-        self._loop.remove_reader(self._receiver.fileno())
-        self._tick_later = self._loop.call_later(BATCH_S, self._tick)
-
-    def _tick(self) -> None:
-        if self._carry():
-            # What has just been pushed is parsed by the next tick, media or not.
-            self._tick_later = self._loop.call_later(BATCH_S, self._tick)
-        else:
-            self._wait_for_media()
-
-    def _carry(self) -> bool:
-        """Moves one batch in and what has been parsed out; False when there was neither."""
+    def _carry(self) -> None:
+        """Moves one batch from the inbox to the hub."""
         batch = self._receiver.take()
         if batch:
             self._on_media()
@@ -122,7 +87,6 @@ class Intake:
             self._hub.push(units)
         if not self._hub.program.done():
             self._learn_program()
-        return bool(batch or units)
 
     def _learn_program(self) -> None:
         program = self._ingest.program()
@@ -136,11 +100,8 @@ class Intake:
         self._hub.program.set_result(program)
         self._on_program(program)
 
-    def _new_ingest(self) -> Ingest:
-        def on_unusable(name: str) -> None:  # on a GStreamer thread
-            self._loop.call_soon_threadsafe(self._tell_unusable, name)
-
-        fresh = Ingest(self._on_ingest_failure, on_unusable)
+    def _new_ingest(self, zero_s: float | None = None) -> Ingest:
+        fresh = Ingest(self._on_ingest_failure, self._tell_unusable, zero_s)
         fresh.start()
         return fresh
 
@@ -158,8 +119,8 @@ class Intake:
 
     def _replace_ingest(self) -> None:
         self._restart_later = None
-        old, self._ingest = self._ingest, self._new_ingest()
-        self._tasks.spawn("ingest-stop", old.stop())
+        old, self._ingest = self._ingest, self._new_ingest(self._ingest.zero_s)
+        old.stop()
 
     def _tell_unusable(self, name: str) -> None:
         if name not in self._unusable:

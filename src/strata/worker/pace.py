@@ -52,7 +52,7 @@ class Pace:
             if not (control & 0x20 and flags & 0x10):
                 continue
             offset = index * PACKET
-            pcr = self._pcr_of(batch[offset : offset + 12])
+            pcr = self._pcr_of(batch[offset : offset + 12], now)
             if pcr is None:
                 continue
             if offset > begin:
@@ -63,13 +63,17 @@ class Pace:
             pieces.append((self._stamp(now), batch[begin:] if begin else batch))
         return pieces
 
-    def _pcr_of(self, head: bytes) -> int | None:
+    def _pcr_of(self, head: bytes, now: float) -> int | None:
         """Ticks of 27 MHz; None for a packet of another program, or too short a field."""
-        pid = (head[1] & 0x1F) << 8 | head[2]
-        if self._pid is None:
-            self._pid = pid
-        if head[4] < 7 or pid != self._pid:
+        if head[4] < 7:
             return None
+        pid = (head[1] & 0x1F) << 8 | head[2]
+        if pid != self._pid:
+            # The clock that is followed may stop for good: a new program, or what was
+            # followed was noise.
+            if self._pid is not None and now - self._at_s < JUMP_S:
+                return None
+            self._pid = pid
         base = int.from_bytes(head[6:11], "big") >> 7
         return base * 300 + ((head[10] & 1) << 8 | head[11])
 

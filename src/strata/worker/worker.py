@@ -122,9 +122,8 @@ class Worker:
 
     async def _end(self, reason: wire.StopReason) -> None:
         """Puts out what is there, closes each forward, says goodbye."""
-        await self._intake.drain()
+        self._intake.stop()
         await asyncio.gather(*(forward.stop() for forward in self._hub.forwards.values()))
-        await self._intake.stop()
         for client, command in self._stoppers:
             client.send(wire.Ok("stop", command.id))
         self._socket.broadcast(wire.Stopped(reason))

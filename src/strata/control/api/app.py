@@ -49,8 +49,10 @@ def make_app(settings: Settings, accounts: Accounts, streams: Streams) -> FastAP
 
 
 async def _bound_bodies(request: Request, call_next: problems.Next) -> Response:
+    if "transfer-encoding" in request.headers:
+        return problems.problem(411, "length_required", "send the body with its Content-Length")
     length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > BODY_BYTES_MAX:
+    if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
         return problems.problem(
             413, "too_large", f"a request may have {BODY_BYTES_MAX} bytes at most"
         )

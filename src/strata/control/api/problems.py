@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
@@ -29,7 +29,9 @@ STATUS: Final[dict[type[errors.StrataError], int]] = {
 """By the nearest class: what a person asked for wrongly is 4xx, what the machine lacks 503."""
 
 
-def problem(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
+def problem(
+    status: int, code: str, detail: str, headers: Mapping[str, str] | None = None, **more: Any
+) -> JSONResponse:
     body = {
         "type": f"urn:strata:error:{code}",
         "title": HTTPStatus(status).phrase,
@@ -38,7 +40,8 @@ def problem(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
         "code": code,
         **more,
     }
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    login = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    headers = {**(headers or {}), **login}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
@@ -63,7 +66,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         code = HTTPStatus(error.status_code).name.lower()
-        return problem(error.status_code, code, str(error.detail))
+        return problem(error.status_code, code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
     async def on_anything(request: Request, error: Exception) -> JSONResponse:
