@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import string
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -37,9 +36,7 @@ class Secret:
         return REDACTED
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(
-            self._value.encode(), other._value.encode()
-        )
+        return isinstance(other, Secret) and self._value == other._value
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))

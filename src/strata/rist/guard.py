@@ -14,12 +14,12 @@ we use no user names.
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from typing import Final
 
 from strata.errors import HostError
+from strata.rist._librist import ffi
 
 SO_ATTACH_FILTER: Final = 26
 """``asm-generic/socket.h``; Python's socket module does not name it."""
@@ -48,8 +48,8 @@ def drop_clear_packets(sock: socket.socket) -> None:
         HostError: the kernel refuses socket filters; nothing may be received then.
     """
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in _PROGRAM)
-    buffer = ctypes.create_string_buffer(code)
-    program = struct.pack("HP", len(_PROGRAM), ctypes.addressof(buffer))
+    buffer = ffi.new("char[]", code)
+    program = struct.pack("HP", len(_PROGRAM), int(ffi.cast("uintptr_t", buffer)))
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
     except OSError as error:

@@ -98,7 +98,8 @@ static int inbox_append(inbox_bytes *b, const void *data, size_t size, size_t ma
 static void inbox_signal(inbox *in) {
     if (in->is_set) return;
     in->is_set = 1;
-    struct itimerspec once = {.it_value = {.tv_nsec = in->batch_ns}};
+    struct itimerspec once = {
+        .it_value = {in->batch_ns / 1000000000LL, in->batch_ns % 1000000000LL}};
     timerfd_settime(in->timer_fd, 0, &once, NULL);
 }
 
@@ -117,7 +118,7 @@ static inbox *inbox_new(size_t max_bytes, int batch_ms) {
     if (!in) return NULL;
     in->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (in->timer_fd < 0) { free(in); return NULL; }
-    in->batch_ns = batch_ms * 1000000LL;
+    in->batch_ns = batch_ms > 0 ? batch_ms * 1000000LL : 1; /* 0 would switch the timer off */
     pthread_mutex_init(&in->lock, NULL);
     in->max_bytes = max_bytes;
     return in;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -44,6 +45,8 @@ def main() -> NoReturn:
         logs.set_up(config.stream_id)
         from strata.worker.worker import Worker  # GStreamer and librist: not for --help
 
+        gc.freeze()  # what is loaded stays: the collector need not look at it again
+        gc.enable()
         status = asyncio.run(Worker(config).run())
     except StrataError as error:
         print(f"{PROG}: error: {error.message}", file=sys.stderr, flush=True)
