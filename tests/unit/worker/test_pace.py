@@ -82,7 +82,23 @@ def test_only_the_first_clock_of_a_multiplex_counts() -> None:
     assert pace.split(other, 50.5) == [(50.0, other)]
 
 
-def test_a_field_too_short_for_a_clock_is_left_alone() -> None:
+def test_a_clock_that_stopped_gives_way_to_another() -> None:
+    pace = Pace()
+    pace.split(packet(pcr_s=1.0), 50.0)
+    found = [
+        pace.split(packet(pid=0x200, pcr_s=500.0 + passed_s), 50.0 + passed_s)[0][0]
+        for passed_s in (0.5, 1.0, 1.5, 2.0)
+    ]
+    assert found == pytest.approx([50.0, 51.0, 51.5, 52.0])
+
+
+def test_a_field_too_short_is_not_the_clock_to_follow() -> None:
+    pace = Pace()
+    pace.split(packet(pid=0x300, pcr_s=1.0, field_size=6), 50.0)
+    assert stamps(pace, (7.0, 50.1), (7.04, 50.2)) == pytest.approx([50.1, 50.14])
+
+
+def test_a_field_too_short_for_for_a_clock_is_left_alone() -> None:
     broken = packet(pcr_s=1.0, field_size=6)
     assert Pace().split(broken, 50.0) == [(50.0, broken)]
 

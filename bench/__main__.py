@@ -1,0 +1,25 @@
+"""``script/bench``: the list of measurements, or one of them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Final
+
+NAMES: Final = ("worker", "collector")
+
+
+def main() -> int:
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in NAMES:
+        module = importlib.import_module(f"bench.{name}")
+        return int(module.main(sys.argv[2:]))
+    print("usage: script/bench NAME [--seconds N] [--rounds N] [--json FILE]\n")
+    for each in NAMES:
+        doc = importlib.import_module(f"bench.{each}").__doc__ or ""
+        print(f"  {each:<10} {doc.splitlines()[0]}")
+    return 0 if name in ("", "-h", "--help") else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Processes that are measured: spawning, ending, and what they cost."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+STOP_DEADLINE_S: Final = 15.0
+
+
+_PR_CAPBSET_DROP: Final = 24
+_CAP_SYS_NICE: Final = 23
+
+
+class MeasurementFailed(Exception):
+    """No figure could be had; the message says why."""
+
+
+class Child:
+    """A process of ours, in a session of its own, its output in ``log``."""
+
+    def __init__(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        log: Path,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        if stdin:
+            pipe: IO[bytes] | None = self.process.stdin
+            assert pipe is not None
+            pipe.write(stdin)
+            pipe.close()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def check(self) -> None:
+        """Raises MeasurementFailed if it has ended, with the last lines of its log."""
+        if self.process.poll() is not None:
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+            raise MeasurementFailed(
+                f"{self.process.args!r} ended with status {self.process.returncode}:\n{tail}"
+            )
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        """Asks it to end and waits; kills what does not."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        try:
+            self.process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def forbid_real_time() -> None:
+    """From now on no child may ask for real-time scheduling, as under an ordinary user.
+
+    As root librist takes SCHED_RR 99 for one thread, which our worker gives back: that would
+    compare schedulers, and preempt whatever else is being measured.
+    """
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    if os.geteuid() == 0:
+        ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_SYS_NICE, 0, 0, 0)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process, all threads, those that ended included.
+
+    The process's CPU clock (clock_getcpuclockid(3)) is utime + stime of /proc/PID/stat in
+    nanoseconds; there it comes in steps of 10 ms, which is 1 % of what a window yields.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    name: str
+    main: bool
+    cpu_s: float
+
+
+def threads(pid: int) -> dict[int, Thread]:
+    """CPU seconds of each living thread (first field of schedstat: nanoseconds on a CPU)."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            spent_ns = int((task / "schedstat").read_text().split()[0])
+            name = (task / "comm").read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+        found[int(task.name)] = Thread(name, int(task.name) == pid, spent_ns / 1e9)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Megabytes (10**6). ``pss`` counts a page that n processes share as 1/n, ``private``
+    not at all, ``rss`` whole.
+
+    ``sharers``: other processes on this machine that run the same programs. They lower the
+    PSS, and are why RSS stands beside it.
+    """
+
+    pss: float
+    private: float
+    rss: float
+    sharers: int
+
+
+def memory(pids: Sequence[int]) -> Memory:
+    """The sum over ``pids``."""
+    totals = {"Pss:": 0, "Private_Clean:": 0, "Private_Dirty:": 0, "Rss:": 0}
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            fields = line.split()
+            if fields[0] in totals:
+                totals[fields[0]] += int(fields[1]) * 1024
+    private = totals["Private_Clean:"] + totals["Private_Dirty:"]
+    return Memory(totals["Pss:"] / 1e6, private / 1e6, totals["Rss:"] / 1e6, _sharers(pids))
+
+
+def _sharers(pids: Sequence[int]) -> int:
+    programs = {_program(pid) for pid in pids}
+    others = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return sum(_program(pid) in programs for pid in others if pid not in pids)
+
+
+def _program(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        return ""  # it has just ended, or belongs to the kernel

@@ -1,0 +1,336 @@
+"""What a host decides; its workers are processes of a few lines (``fake_worker``)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from strata import ids, settings
+from strata.errors import (
+    Conflict,
+    HostError,
+    NoCapacity,
+    NotFound,
+    PortTaken,
+    StrataError,
+    WorkerFailed,
+)
+from strata.host import host as host_module
+from strata.host import process
+from strata.host.host import Host, runtime_dir
+from strata.settings import Settings
+from strata.wire import host as wire
+from strata.wire import worker as worker_wire
+from support import fake_worker
+from support.children import until
+from support.control import Place, place
+
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    with place() as one:
+        yield one
+
+
+class Stage:
+    """A host whose workers behave as ``modes`` tells, one after the other."""
+
+    def __init__(self, here: Place, monkeypatch: pytest.MonkeyPatch, **host: object) -> None:
+        self.here = here
+        self.modes = ["obedient"]
+        self.notices: list[wire.Notice] = []
+        self.ports_tried: list[tuple[int, ...]] = []
+        self.settings = settings.load(
+            data_dir=here.data,
+            host={"runtime_dir": here.run, "port_range": "15000-15007", **host},
+        )
+        self.host = Host(self.settings, self.notices.append)
+        monkeypatch.setattr(process, "argv", self._argv)
+
+    def _argv(self, stream_id: str, ports: Sequence[int], path: Path, *_: object) -> list[str]:
+        mode = self.modes.pop(0) if len(self.modes) > 1 else self.modes[0]
+        self.ports_tried.append(tuple(ports))
+        listed = ",".join(map(str, ports))
+        return [sys.executable, "-I", fake_worker.__file__, mode, str(path), stream_id, listed]
+
+    async def start(self, stream_id: str = "str_1", links: int = 2) -> wire.Started:
+        request = wire.Start(stream_id, "a-psk-of-the-tests", [], links)
+        async with asyncio.timeout(DEADLINE_S):
+            reply = await self.host.handle(request)
+        assert isinstance(reply, wire.Started)
+        return reply
+
+    async def stop(self, stream_id: str = "str_1") -> wire.Stopped:
+        async with asyncio.timeout(DEADLINE_S):
+            reply = await self.host.handle(wire.Stop(stream_id))
+        assert isinstance(reply, wire.Stopped)
+        return reply
+
+    async def list(self) -> wire.Streams:
+        reply = await self.host.handle(wire.List())
+        assert isinstance(reply, wire.Streams)
+        return reply
+
+    def ends(self) -> list[wire.Ended]:
+        return [notice for notice in self.notices if isinstance(notice, wire.Ended)]
+
+    async def close(self) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await self.host.close()
+
+    def is_empty(self) -> bool:
+        return not self.here.processes() and not self.here.sockets()
+
+
+@pytest.fixture
+async def stage(here: Place, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    one = Stage(here, monkeypatch)
+    yield one
+    await one.close()
+
+
+async def test_a_stream_from_start_to_stop(stage: Stage) -> None:
+    started = await stage.start()
+    assert started.ports == [15000, 15002]
+    assert started.pid in stage.here.processes()
+    assert stage.here.sockets() == ["str_1.sock"]
+    [snapshot] = (await stage.list()).streams
+    assert (snapshot.stream_id, snapshot.ports) == ("str_1", [15000, 15002])
+    assert snapshot.pid == started.pid
+    assert await stage.stop() == wire.Stopped("user_stop", "stopped on request")
+    assert stage.is_empty()
+    ended = wire.Ended("str_1", "user_stop", "stopped on request")
+    assert stage.ends() == [ended]
+    assert await stage.list() == wire.Streams([], [ended])
+    assert (stage.settings.log_dir / "str_1.log").exists()
+
+
+async def test_what_a_worker_says_is_handed_on_with_its_name(stage: Stage) -> None:
+    started = await stage.start()
+    ready = worker_wire.Ready([15000, 15002], "str_1", started.pid, "0")
+    assert stage.notices[0] == wire.WorkerSaid("str_1", ready)
+
+
+async def test_streams_have_their_own_ports(stage: Stage) -> None:
+    first, second = await asyncio.gather(stage.start("str_1"), stage.start("str_2"))
+    assert (first.ports, second.ports) == ([15000, 15002], [15001, 15003])
+    await stage.stop("str_1")
+    assert [each.stream_id for each in (await stage.list()).streams] == ["str_2"]
+
+
+async def test_a_freed_port_rests(stage: Stage) -> None:
+    await stage.start("str_1")
+    await stage.stop("str_1")
+    assert (await stage.start("str_2")).ports == [15001, 15003]
+
+
+async def test_a_stream_runs_once(stage: Stage) -> None:
+    await stage.start()
+    with pytest.raises(Conflict, match="str_1 runs already"):
+        await stage.start()
+    assert len((await stage.list()).streams) == 1
+
+
+async def test_a_stream_that_nobody_runs_cannot_be_stopped(stage: Stage) -> None:
+    with pytest.raises(NotFound, match="str_9 does not run on this host"):
+        await stage.stop("str_9")
+
+
+async def test_no_ports_left_says_what_to_do(stage: Stage) -> None:
+    await stage.start("str_1", links=4)
+    await stage.start("str_2", links=4)
+    with pytest.raises(NoCapacity, match=r"no 2 ports of 15000-15007 .* rests 60 s\); widen"):
+        await stage.start("str_3")
+    assert len((await stage.list()).streams) == 2
+
+
+async def test_a_taken_port_is_left_and_another_pair_tried(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.modes = ["exit:3:strata-receiver: error: UDP port 15002 is held", "obedient"]
+    started = await stage.start()
+    assert started.ports == [15001, 15003]
+    assert stage.ports_tried == [(15000, 15002), (15001, 15003)]
+    assert "UDP port 15002 is held" in caplog.text
+    assert not stage.ends()
+
+
+async def test_ports_that_are_all_taken_are_told(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(here, monkeypatch, port_attempts=2)
+    stage.modes = ["exit:3:strata-receiver: error: UDP port 1 is held"]
+    with pytest.raises(PortTaken, match="UDP port 1 is held"):
+        await stage.start()
+    assert stage.ports_tried == [(15000, 15002), (15001, 15003)]
+    assert stage.is_empty()
+    assert not (await stage.list()).streams
+
+
+@pytest.mark.parametrize(
+    "mode", ["exit:2:bad", "exit:4:missing", "exit:70:broken", "exit:0:", "silent"]
+)
+async def test_a_start_that_fails_leaves_nothing_and_the_next_one_works(
+    here: Place, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    timeout_s = 0.3 if mode == "silent" else 15.0
+    stage = Stage(
+        here, monkeypatch, port_range="15000-15002", port_rest_s=0.0, ready_timeout_s=timeout_s
+    )
+    stage.modes = [mode]
+    with pytest.raises(StrataError):
+        await stage.start()
+    assert stage.is_empty()
+    assert await stage.list() == wire.Streams([], [])
+    assert not stage.ends()
+    patient = {"host": stage.settings.host.model_copy(update={"ready_timeout_s": 15.0})}
+    stage.host._settings = stage.settings.model_copy(update=patient)
+    stage.modes = ["obedient"]
+    assert (await stage.start()).ports == [15000, 15002]
+    await stage.close()
+
+
+async def test_a_crash_frees_the_ports_and_is_told(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(here, monkeypatch, port_range="15000-15002", port_rest_s=0.0)
+    started = await stage.start("str_1")
+    os.kill(started.pid, signal.SIGKILL)
+    await until(stage.ends, DEADLINE_S, "the end is told")
+    [ended] = stage.ends()
+    assert (ended.stream_id, ended.reason) == ("str_1", "worker_crash")
+    assert (await stage.list()).ended == [ended]
+    assert stage.is_empty()
+    assert (await stage.start("str_2")).ports == [15000, 15002]
+    await stage.close()
+
+
+async def test_ends_are_kept_for_a_control_plane_that_was_away_but_not_for_ever(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "ENDED_KEPT", 2)
+    stage = Stage(here, monkeypatch, port_rest_s=0.0)
+    for name in ("str_1", "str_2", "str_3"):
+        await stage.start(name)
+        await stage.stop(name)
+    assert [each.stream_id for each in (await stage.list()).ended] == ["str_2", "str_3"]
+
+
+async def test_closing_stops_all(stage: Stage) -> None:
+    await stage.start("str_1")
+    await stage.start("str_2")
+    await stage.close()
+    assert sorted(each.stream_id for each in stage.ends()) == ["str_1", "str_2"]
+    assert {each.reason for each in stage.ends()} == {"user_stop"}
+    assert stage.is_empty()
+
+
+async def test_closing_ends_a_start_that_is_under_way(stage: Stage) -> None:
+    stage.modes = ["silent"]
+    start = asyncio.create_task(stage.start())
+    await until(stage.here.processes, DEADLINE_S, "it is spawned")
+    await stage.close()
+    with pytest.raises(WorkerFailed):
+        await start
+    assert stage.is_empty()
+
+
+async def test_closing_ends_one_that_was_started_meanwhile(stage: Stage) -> None:
+    stage.modes = ["exit:3:held", "obedient"]
+    start = asyncio.create_task(stage.start())
+    await until(lambda: stage.ports_tried, DEADLINE_S, "the first try")
+    await stage.close()
+    await asyncio.wait({start}, timeout=DEADLINE_S)
+    await stage.close()
+    start.exception()
+    assert stage.is_empty()
+
+
+async def test_a_worker_of_an_earlier_host_is_ended(stage: Stage) -> None:
+    await stage.start()
+    heir = Host(stage.settings, stage.notices.append)
+    with pytest.raises(NotFound):
+        await heir.handle(wire.Stop("str_1"))
+    await until(stage.is_empty, DEADLINE_S, "it has ended")
+
+
+async def test_a_socket_of_a_dead_worker_is_removed(stage: Stage) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(stage.here.run / "str_1.sock"))
+    with pytest.raises(NotFound):
+        await stage.stop()
+    assert not stage.here.sockets()
+
+
+async def test_a_worker_of_an_earlier_host_that_does_not_end_is_told(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(here, monkeypatch, stop_timeout_s=0.3)
+    stage.modes = ["deaf"]
+    await stage.start()
+    heir = Host(stage.settings, stage.notices.append)
+    with pytest.raises(HostError, match="does not end; end it by hand"):
+        await heir.handle(wire.Stop("str_1"))
+    await stage.close()
+
+
+def load(folder: Path | None) -> Settings:
+    return settings.load(host={"runtime_dir": folder})
+
+
+def test_the_folder_for_sockets_is_private(here: Place) -> None:
+    assert runtime_dir(load(here.run / "deep")) == here.run / "deep"
+    assert stat.S_IMODE((here.run / "deep").stat().st_mode) == 0o700
+    assert runtime_dir(load(here.run / "deep")) == here.run / "deep"
+
+
+def test_the_folder_for_sockets_does_not_depend_on_who_looks(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here.folder)
+    assert runtime_dir(load(Path("run"))) == here.run
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_where_sockets_lie_by_default(
+    here: Place, monkeypatch: pytest.MonkeyPatch, user: int
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(here.run))
+    monkeypatch.setattr(Path, "mkdir", lambda self, **_: made.append(self))
+    monkeypatch.setattr(Path, "chmod", lambda self, mode: None)
+    wanted = Path("/run/strata") if user == 0 else here.run / "strata"
+    assert runtime_dir(load(None)) == wanted
+    assert made == [wanted]
+
+
+def test_no_place_for_sockets_says_what_to_set(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here.folder / "file").touch()
+    with pytest.raises(HostError, match=r"Not a directory; set XDG_RUNTIME_DIR or host.runtime"):
+        runtime_dir(load(here.folder / "file" / "run"))
+
+
+def test_the_path_of_every_socket_fits_or_the_folder_is_refused(here: Place) -> None:
+    def folder(size: int) -> Path:
+        return here.folder / ("x" * (size - len(os.fsencode(here.folder)) - 1))
+
+    longest = runtime_dir(load(folder(host_module.RUNTIME_DIR_BYTES_MAX)))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(longest / f"{ids.new('str')}.sock"))
+    longer = folder(host_module.RUNTIME_DIR_BYTES_MAX + 1)
+    with pytest.raises(HostError, match=r"set host.runtime_dir to a shorter one"):
+        runtime_dir(load(longer))
+    assert not longer.exists()

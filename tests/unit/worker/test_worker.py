@@ -1,0 +1,320 @@
+"""The decisions of a worker over a receiver and a demuxer made by hand, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strata.errors import Conflict, PortTaken
+from strata.worker import intake as intake_module
+from strata.worker import stats as stats_module
+from strata.worker import worker as worker_module
+from strata.worker.config import WorkerConfig
+from strata.worker.gst import Gst
+from strata.worker.units import AccessUnit, Program
+from strata.worker.worker import EXIT_STATUS, Worker
+from support.virtual_time import Clock, in_virtual_time
+from support.worker import ControlClient, Event
+from unit.worker import fakes
+from unit.worker.fakes import FakeIngest, FakeReceiver
+
+VIDEO = Gst.Caps.from_string("video/x-h264")
+AUDIO = Gst.Caps.from_string("audio/mpeg,mpegversion=4")
+PORTS = (20_000, 20_002)
+
+
+class Case:
+    """A worker that runs, a client, and the two ends of its media."""
+
+    def __init__(self, client: ControlClient, run: asyncio.Task[int]) -> None:
+        self.client = client
+        self.run = run
+
+    @property
+    def receiver(self) -> FakeReceiver:
+        return FakeReceiver.made[-1]
+
+    @property
+    def ingest(self) -> FakeIngest:
+        return FakeIngest.made[-1]
+
+    async def feed(self, seconds: float, *units: AccessUnit) -> None:
+        """Media, ten times a second."""
+        for _ in range(round(seconds * 10)):
+            self.ingest.units.extend(units)
+            self.receiver.receive()
+            await asyncio.sleep(0.1)
+
+    def told(self, name: str) -> list[Event]:
+        return [event for event in self.client.events if event["event"] == name]
+
+    async def stop(self) -> None:
+        self.client.send({"cmd": "stop"})
+        assert await self.run == 0
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes.install(monkeypatch)
+    for module in (worker_module, intake_module, stats_module):
+        monkeypatch.setattr(module, "time", Clock)
+
+
+def config(path: Path, **changes: Any) -> WorkerConfig:
+    usual: dict[str, Any] = {
+        **{"stream_id": "str_1", "ports": PORTS, "psk": None, "forwards": ()},
+        **{"control_socket": path / "x.sock", "bind": "0.0.0.0", "buffer_ms": 700},
+        **{"aes_bits": 256, "stats_interval_ms": 1000, "max_egress_kbps": 0},
+        **{"stall_timeout_s": 30.0, "no_input_timeout_s": 0.0, "orphan_timeout_s": 0.0},
+    }
+    return WorkerConfig(**(usual | changes))
+
+
+@asynccontextmanager
+async def running(path: Path, **changes: Any) -> AsyncIterator[Case]:
+    worker = Worker(config(path, **changes))
+    run = asyncio.create_task(worker.run())
+    while not (path / "x.sock").exists():
+        await asyncio.sleep(0)
+    async with await ControlClient.connect(path / "x.sock") as client:
+        await client.event("ready")
+        await client.event("program")
+        try:
+            yield Case(client, run)
+        finally:
+            if not run.done():
+                client.send({"cmd": "stop"})
+            await run
+    assert not (path / "x.sock").exists()
+    assert FakeReceiver.made[-1].closed
+
+
+@in_virtual_time
+async def test_who_connects_is_told_how_things_stand(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        ready, waiting, program = case.client.events[:3]
+        assert ready["ports"] == list(PORTS)
+        assert ready["stream_id"] == "str_1"
+        assert ready["pid"] == os.getpid()
+        assert ready["protocol"] == 1
+        assert (waiting["event"], waiting["state"]) == ("input", "waiting")
+        assert (program["video"], program["audio"]) == ("none", "none")
+        await case.feed(0.5)
+        await asyncio.sleep(10)
+        async with await ControlClient.connect(tmp_path / "x.sock") as late:
+            found = await late.event("input")
+            assert found["state"] == "receiving"
+            assert found["since_s"] == pytest.approx(10.5, abs=0.2)
+
+
+@in_virtual_time
+async def test_the_receiver_is_set_up_as_configured(tmp_path: Path) -> None:
+    async with running(tmp_path, bind="127.0.0.1", aes_bits=128) as case:
+        assert case.receiver.ports == PORTS
+        assert case.receiver.settings["bind"] == "127.0.0.1"
+        assert case.receiver.settings["aes_bits"] == 128
+        assert case.receiver.settings["tuning"].buffer_ms == 700
+
+
+@in_virtual_time
+async def test_media_is_received_stalls_and_comes_back(tmp_path: Path) -> None:
+    async with running(tmp_path, stall_timeout_s=5.0) as case:
+        await case.feed(1.0)
+        await case.client.event("input", state="receiving")
+        await asyncio.sleep(4.0)
+        assert case.told("input")[-1]["state"] == "receiving"
+        await asyncio.sleep(3.0)
+        assert [event["state"] for event in case.told("input")] == [
+            *("waiting", "receiving", "stalled")
+        ]
+        [error] = case.told("error")
+        assert error["code"] == "stalled"
+        assert "check the sender and its links" in error["message"]
+        await asyncio.sleep(60.0)
+        assert len(case.told("error")) == 1
+        await case.feed(1.0)
+        await asyncio.sleep(0.1)
+        assert case.told("input")[-1]["state"] == "receiving"
+
+
+@in_virtual_time
+async def test_what_never_came_has_not_stalled(tmp_path: Path) -> None:
+    async with running(tmp_path, stall_timeout_s=5.0) as case:
+        await asyncio.sleep(60.0)
+        assert [event["state"] for event in case.told("input")] == ["waiting"]
+
+
+@in_virtual_time
+async def test_without_input_it_ends_if_told_so(tmp_path: Path) -> None:
+    async with running(tmp_path, no_input_timeout_s=10.0) as case:
+        await case.feed(30.0)
+        assert not case.run.done()
+        assert await asyncio.wait_for(case.run, 12.0) == EXIT_STATUS["no_input"] == 10
+        await case.client.event("stopped", reason="no_input")
+
+
+@in_virtual_time
+async def test_without_input_or_client_it_is_orphaned_if_told_so(tmp_path: Path) -> None:
+    async with running(tmp_path, orphan_timeout_s=10.0) as case:
+        await asyncio.sleep(60.0)
+        assert not case.run.done()  # somebody listens
+        await case.feed(1.0)
+        await case.client.close()
+        await case.feed(60.0)
+        assert not case.run.done()  # media comes
+        assert await asyncio.wait_for(case.run, 12.0) == EXIT_STATUS["orphaned"] == 11
+
+
+@in_virtual_time
+async def test_by_itself_it_never_ends(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        await case.client.close()
+        await asyncio.sleep(3600)
+        assert not case.run.done()
+        case.client = await ControlClient.connect(tmp_path / "x.sock")
+        await case.stop()
+        await case.client.close()
+
+
+@in_virtual_time
+async def test_a_program_that_is_whole_is_on_the_air_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        case.ingest.whole = Program(VIDEO, AUDIO)
+        case.receiver.receive()
+        await asyncio.sleep(0.1)
+        assert case.told("program")[-1] == {"event": "program", "video": "live", "audio": "live"}
+        await case.feed(1.0)
+        assert len(case.told("program")) == 2
+
+
+@in_virtual_time
+async def test_what_is_wrong_with_the_senders_stream_is_told(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        case.ingest.on_failure("it broke")
+        case.ingest.on_unusable("video/mpeg")
+        await asyncio.sleep(0.1)
+        assert [error["code"] for error in case.told("error")] == ["sender", "unsupported_media"]
+
+
+@in_virtual_time
+async def test_statistics_come_by_themselves_and_when_asked_for(tmp_path: Path) -> None:
+    async with running(tmp_path, stats_interval_ms=500) as case:
+        await asyncio.sleep(5.1)
+        assert len(case.told("stats")) == 10
+        assert all(event["id"] is None for event in case.told("stats"))
+        await case.feed(0.1)
+        case.client.send({"cmd": "stats", "id": "x"})
+        found = await case.client.event("stats", id="x")
+        assert found["flow"]["received"] == 1
+        assert [link["port"] for link in found["links"]] == list(PORTS)
+
+
+@in_virtual_time
+async def test_two_who_ask_at_once_get_the_same_numbers(tmp_path: Path) -> None:
+    async with running(tmp_path, stats_interval_ms=60_000) as case:
+        await case.feed(1.0)
+        case.client.send({"cmd": "stats", "id": 1})
+        first = await case.client.event("stats", id=1)
+        await asyncio.sleep(0.1)
+        case.client.send({"cmd": "stats", "id": 2})
+        assert await case.client.event("stats", id=2) == first | {"id": 2}
+        await asyncio.sleep(0.2)
+        case.client.send({"cmd": "stats", "id": 3})
+        third = await case.client.event("stats", id=3)
+        assert third["uptime_s"] > first["uptime_s"]
+
+
+@in_virtual_time
+async def test_reports_of_librist_are_taken_in(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        stats = {"recovered_total": 4, "dropped_late": 1, "duplicates": 0}
+        stats |= {"received": 100, "avg_buffer_time": 700}
+        case.receiver.reports.append({"stats": stats, "peers": []})
+        await asyncio.sleep(2.1)
+        assert case.told("stats")[-1]["flow"]["recovered"] == 4
+        assert case.told("stats")[-1]["buffer_ms"] == 700
+
+
+@in_virtual_time
+async def test_what_librist_says_goes_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path) as case:
+        case.receiver.logs += [("warning", "odd thing")] * 3 + [("info", "fine thing")]
+        await asyncio.sleep(1.1)
+    found = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("WARNING", "librist: odd thing (3 times)") in found
+
+
+@pytest.mark.parametrize("name", ["stop", "shutdown"])
+@in_virtual_time
+async def test_who_asked_for_the_end_is_answered_before_all_hear_of_it(
+    tmp_path: Path, name: str
+) -> None:
+    async with running(tmp_path) as case, await ControlClient.connect(tmp_path / "x.sock") as other:
+        await other.event("ready")
+        await case.feed(0.5)
+        case.receiver.receive(b"\x47" + bytes(187))
+        case.client.send({"cmd": name, "id": 7})
+        await case.client.event("stopped", reason="eos")
+        assert case.client.events[-2:] == [
+            {"event": "ok", "cmd": "stop", "id": 7},
+            {"event": "stopped", "reason": "eos"},
+        ]
+        await other.event("stopped")
+        assert not [event for event in other.events if event["event"] == "ok"]
+        assert await case.run == EXIT_STATUS["eos"] == 0
+        assert case.ingest.ended
+        assert case.ingest.stopped
+
+
+@in_virtual_time
+async def test_two_who_ask_for_the_end_are_both_answered(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        case.client.send({"cmd": "stop", "id": 1})
+        case.client.send({"cmd": "stop", "id": 2})
+        await case.client.event("stopped")
+        assert [event["id"] for event in case.told("ok")] == [1, 2]
+
+
+@in_virtual_time
+async def test_a_defect_ends_it_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path) as case:
+        case.receiver.take_error = ValueError("what nobody thought of")
+        assert await case.run == EXIT_STATUS["failed"] == 70
+        await case.client.event("stopped", reason="failed")
+        [error] = case.told("error")
+        assert error["code"] == "internal"
+        assert "internal failure in stats: ValueError" in error["message"]
+    assert "what nobody thought of" in caplog.text
+
+
+@in_virtual_time
+async def test_a_port_that_is_taken_leaves_nothing_behind(tmp_path: Path) -> None:
+    FakeReceiver.start_error = PortTaken(20_000)
+    with pytest.raises(PortTaken):
+        await Worker(config(tmp_path)).run()
+    assert FakeReceiver.made[-1].closed
+    assert list(tmp_path.iterdir()) == []
+
+
+@in_virtual_time
+async def test_a_second_worker_on_one_socket_leaves_the_first_alone(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        with pytest.raises(Conflict):
+            await Worker(config(tmp_path)).run()
+        case.client.send({"cmd": "stats", "id": 1})
+        await case.client.event("stats", id=1)
+        FakeReceiver.made.pop()
+
+
+def test_every_reason_has_its_status() -> None:
+    assert EXIT_STATUS == {"eos": 0, "no_input": 10, "orphaned": 11, "failed": 70}
