@@ -115,29 +115,26 @@ def threads(pid: int) -> dict[int, Thread]:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Megabytes (10**6). ``pss`` counts a page that n processes share as 1/n, ``private``
-    not at all, ``rss`` whole.
+    """Megabytes (10**6). ``pss`` counts a page that n processes share as 1/n, ``rss`` whole.
 
     ``sharers``: other processes on this machine that run the same programs. They lower the
     PSS, and are why RSS stands beside it.
     """
 
     pss: float
-    private: float
     rss: float
     sharers: int
 
 
 def memory(pids: Sequence[int]) -> Memory:
     """The sum over ``pids``."""
-    totals = {"Pss:": 0, "Private_Clean:": 0, "Private_Dirty:": 0, "Rss:": 0}
+    totals = {"Pss:": 0, "Rss:": 0}
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             fields = line.split()
             if fields[0] in totals:
                 totals[fields[0]] += int(fields[1]) * 1024
-    private = totals["Private_Clean:"] + totals["Private_Dirty:"]
-    return Memory(totals["Pss:"] / 1e6, private / 1e6, totals["Rss:"] / 1e6, _sharers(pids))
+    return Memory(totals["Pss:"] / 1e6, totals["Rss:"] / 1e6, _sharers(pids))
 
 
 def _sharers(pids: Sequence[int]) -> int:

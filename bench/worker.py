@@ -191,19 +191,20 @@ def _print_pair(pair: Rounds) -> None:
     absolute = verdict(cpu.median, CORES_MAX)
     rows.append(("", cpu.text(100), "", "", f"<= {CORES_MAX * 100:.0f} %", absolute))
     alone = pair.undisturbed()
-    for kind in ("pss", "private", "rss"):
-        chosen = alone if alone is not None and kind != "rss" else pair
+    for kind in ("pss", "rss"):
+        chosen = alone if alone is not None and kind == "pss" else pair
         used = chosen.memory("worker", kind), chosen.memory("hand", kind)
         ratio = _ratio(*used)
         target = ("", "")
         if kind == "pss":
-            target = f"ratio <= {MEMORY_RATIO_MAX}", verdict(ratio.median, MEMORY_RATIO_MAX)
+            met = verdict(ratio.median, MEMORY_RATIO_MAX) if alone is not None else "unknown"
+            target = f"ratio <= {MEMORY_RATIO_MAX}", met
         texts = [Spread.of(values).text(digits=1) for values in used]
         rows.append((f"{kind.upper()}, MB", *texts, ratio.text(), *target))
     print_table(rows)
     if alone is None:
         print("  PSS is too low: in every round other processes here ran the same programs, and")
-        print("  a page that several share counts in part. Believe RSS, or measure again.")
+        print("  a page that several share counts in part. Measure again without them.")
     else:
         print(f"  PSS in {len(alone.samples['worker'])} rounds without others that share pages")
     print(f"  broken rounds: {pair.broken}\n")

@@ -74,7 +74,7 @@ async def test_from_the_encoder_to_the_platform(
         assert (started["state"], started["on_air"]) == ("waiting", False)
         assert ports[1] == ports[0] + 2
         async with RistSender(tmp_path / "sender", ports, started["psk"]) as sender:
-            stream = await broadcast(api, sender, test_file, id, 10)
+            stream = await broadcast(api, sender, test_file, id, 8)
             stopped = await api.stop(id)
         assert (stopped["state"], stopped["reason"]) == ("ended", "user_stop")
         assert (stopped["on_air"], stopped["detail"]) == (False, "stopped on request")
@@ -83,11 +83,11 @@ async def test_from_the_encoder_to_the_platform(
         assert [name for name in here.sockets() if name.startswith("str_")] == []
         assert not [port for port in ports if udp_port_is_bound(port)]
         [flv] = await nginx.finished()
-        await is_whole(flv, sent_s=10)
+        await is_whole(flv, sent_s=8)
         [recording] = (here.data / "media").iterdir()
         assert recording.name.startswith(f"{id}-")
         assert recording.suffix == ".ts"
-        await is_whole(recording, sent_s=10)
+        await is_whole(recording, sent_s=8)
 
         # What was seen while it was on the air.
         assert stream["media"]["video"]["codec"] == "h264"

@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 PROG: Final = "strata-sender"
 REPORT_S: Final = 10.0
 
+NULL_PACKETS: Final = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 7
+"""Sent first: librist 0.2.7 does not deliver the first packet of a flow, and that of a
+transport stream holds its tables."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -60,6 +64,7 @@ def _send(args: argparse.Namespace, psk: Secret) -> None:
     sender = Sender(args.to, psk, buffer_ms=args.buffer_ms)
     sender.start()
     try:
+        sender.write(NULL_PACKETS)
         source.start()
         log.info("sending the test picture over %d links", len(args.to))
         next_report = time.monotonic() + REPORT_S

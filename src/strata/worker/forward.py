@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 TRANSITIONS: Final[dict[ForwardState, frozenset[ForwardState]]] = {
     "connecting": frozenset(("live", "retrying", "failed", "stopped")),
     "live": frozenset(("retrying", "failed", "stopped")),
-    "retrying": frozenset(("connecting", "stopped")),
+    "retrying": frozenset(("connecting", "failed", "stopped")),
     "failed": frozenset(("stopped",)),
     "stopped": frozenset(),
 }
@@ -143,9 +143,10 @@ class Forward:
     ) -> None:
         try:
             await self._live_until_stopped(program, prime)
-        except StrataError as error:
-            self._advance("failed", error.message)
-            self._on_error(self, error)
+        except Exception as error:  # a border: the other forwards go on
+            known = error if isinstance(error, StrataError) else _internal(error)
+            self._advance("failed", known.message)
+            self._on_error(self, known)
         finally:
             if self.state != "failed":
                 self._advance("stopped", "")
@@ -263,6 +264,14 @@ class Forward:
 def _settle(ended: asyncio.Future[StrataError | None], error: StrataError | None) -> None:
     if not ended.done():
         ended.set_result(error)
+
+
+def _internal(error: Exception) -> StrataError:
+    log.error("a forward failed internally", exc_info=error)
+    return StrataError(
+        f"an internal failure ended this forward ({type(error).__name__}); the others go on. "
+        "The worker's log has the details; stop the stream and start it again"
+    )
 
 
 async def _first(*futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:

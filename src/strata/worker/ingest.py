@@ -30,10 +30,6 @@ PARSERS: Final[dict[str, tuple[Track, str, str]]] = {
 
 TS_CAPS: Final = "video/mpegts,systemstream=true,packetsize=188"
 
-SAMPLES_MAX: Final = 2_000
-"""Parsed units that may wait in one appsink: over half a minute of 50 fps. The hub fetches
-50 times a second, so this bounds memory if the event loop ever hangs."""
-
 
 @dataclass(slots=True)
 class _Branch:
@@ -152,7 +148,7 @@ class Ingest:
         name = structure.get_name()
         known = PARSERS.get(name)
         if name == "audio/mpeg" and structure.get_int("mpegversion")[1] == 1:
-            known = None
+            known, name = None, "MPEG-1 audio (MP1, MP2 or MP3)"
         if known is None:
             self._on_unusable(str(name))
             return
@@ -169,7 +165,7 @@ class Ingest:
             "appsink",
             sync=False,
             enable_last_sample=False,
-            max_buffers=SAMPLES_MAX,
+            max_buffers=0,  # no bound: a full sink would block push(), and so everything
             wait_on_eos=False,  # pull() comes after the end, on the same thread
             caps=Gst.Caps.from_string(form),
         )

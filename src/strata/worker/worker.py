@@ -62,6 +62,8 @@ class Worker:
         config = self._config
         self._loop = asyncio.get_running_loop()
         self._stop: asyncio.Future[wire.StopReason] = self._loop.create_future()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(signum, self._request_stop, "eos")
         gst.require(
             (
                 *ingest.ELEMENTS,
@@ -102,8 +104,6 @@ class Worker:
             self._hub.add(
                 Forward(f"fwd_{number}", url, peak_kbps, self._on_forward, self._on_forward_error)
             )
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(signum, self._request_stop, "eos")
         self._intake.start()
         self._tasks.spawn("stats", self._report())
         self._tasks.spawn("watch", self._watch())

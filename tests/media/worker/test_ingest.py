@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 from typing import Final
 
 import pytest
+from gi.repository import GLib
 
+from strata.worker.gst import Gst
 from strata.worker.ingest import Ingest
 from strata.worker.pace import Pace
 from strata.worker.units import AccessUnit, Program, codec_of
@@ -143,7 +146,7 @@ async def test_sound_that_no_forward_carries_is_told_and_left_out(tmp_path: Path
     case.end()
     assert program.audio is None
     assert program.video is not None
-    assert case.unusable == ["audio/mpeg"]
+    assert case.unusable == ["MPEG-1 audio (MP1, MP2 or MP3)"]
     assert len(case.of("video")) == 3 * FPS
     assert case.of("audio") == []
 
@@ -207,3 +210,24 @@ async def test_noise_is_survived_and_what_follows_it_is_read(tmp_path: Path) -> 
     case.end()
     assert program.video is not None
     assert len(case.of("video")) >= 2 * FPS
+
+
+async def test_a_pipeline_that_fails_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    failed = asyncio.Event()
+    told: list[str] = []
+
+    def tell(message: str) -> None:
+        told.append(message)
+        failed.set()
+
+    ingest = Ingest(tell, told.append)
+    ingest.start()
+    bus = ingest._pipeline.get_bus()
+    gap = GLib.Error.new_literal(Gst.stream_error_quark(), "a gap", 1)
+    broken = GLib.Error.new_literal(Gst.stream_error_quark(), "it broke", 1)
+    bus.post(Gst.Message.new_warning(ingest._pipeline, gap, ""))
+    bus.post(Gst.Message.new_error(ingest._pipeline, broken, "in the\nmiddle"))
+    await asyncio.wait_for(failed.wait(), 20.0)
+    ingest.stop()
+    assert told == ["it broke"]
+    assert "ingest failed: it broke (in the middle)" in caplog.text

@@ -125,7 +125,7 @@ def test_it_sends_until_it_is_told_to_stop(command: Any, made: dict[str, Any]) -
     assert sender.psk == Secret(PSK)
     assert sender.buffer_ms == 300
     assert test_source.picture == source.Picture(640, 360, 50, 900)
-    assert sender.written == [b"one", b"two", b"three"]
+    assert sender.written == [cli.NULL_PACKETS, b"one", b"two", b"three"]
     assert sender.state == "closed"
     assert test_source.stopped
 

@@ -568,3 +568,15 @@ async def test_nothing_shows_the_key(caplog: pytest.LogCaptureFixture) -> None:
     assert KEY not in f"{case.forward.event()}"
     assert "rtmp://host/app/****: live -> retrying" in caplog.text
     assert KEY not in caplog.text
+
+
+@in_virtual_time
+async def test_what_nobody_foresaw_fails_the_forward_and_is_told() -> None:
+    case = Case()
+    FakeOutput.start_error = ZeroDivisionError("never foreseen")
+    case.program.set_result(PROGRAM)
+    await case.state("failed")
+    assert [error.code for error in case.errors] == ["internal"]
+    assert "ZeroDivisionError" in case.errors[0].message
+    assert "the others go on" in case.errors[0].message
+    await case.forward.stop()
