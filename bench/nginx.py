@@ -36,7 +36,11 @@ class Nginx:
         )
         command = ("nginx", "-p", folder, "-c", config, "-e", "stderr")
         self.child = Child(command, folder / "nginx.log")
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.child.stop()
+            raise
 
     def url(self, key: str) -> str:
         return f"rtmp://127.0.0.1:{self._port}/live/{key}"

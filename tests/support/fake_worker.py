@@ -5,7 +5,8 @@
 Modes: ``obedient``; ``deaf`` (does not hear ``stop``); ``stubborn`` (nor SIGTERM); ``silent``
 (never serves its socket); ``leaver`` (ends by itself with status 0 right after ``ready``);
 ``littering`` (leaves its socket behind); ``exit:STATUS:WORDS`` (ends at once);
-``crash:STATUS:WORDS`` (the same, but when it gets SIGUSR1).
+``crash:STATUS:WORDS`` (the same, but when it gets SIGUSR1); ``talker`` (has a lot to say when
+it is stopped).
 """
 
 import json
@@ -59,6 +60,9 @@ def serve(client: socket.socket, what: str, path: Path, ready: dict[str, object]
         os._exit(0)
     for line in client.makefile("rb"):
         if json.loads(line)["cmd"] == "stop" and what not in ("deaf", "stubborn"):
+            if what == "talker":
+                error = json.dumps({"event": "error", "message": "x" * 100, "code": "x"}).encode()
+                client.sendall((error + b"\n") * 1000)
             client.sendall(b'{"event":"stopped","reason":"eos"}\n')
             if what != "littering":
                 path.unlink()

@@ -77,6 +77,10 @@ async def _check_host(url: ForwardUrl, timeout_s: float) -> None:
 
 async def _resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | IPv6Address]:
     assert url.host is not None
+    name = url.host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        # RFC 6761 section 6.3: always this machine, whatever a resolver says, or without one.
+        return {IPv4Address("127.0.0.1"), IPv6Address("::1")}
     loop = asyncio.get_running_loop()
     try:
         found = await asyncio.wait_for(
