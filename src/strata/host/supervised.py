@@ -45,10 +45,6 @@ TERM_DEADLINE_S: Final = 3.0
 """From SIGTERM to SIGKILL, after the worker did not answer ``stop`` in time."""
 
 
-LAST_WORDS_DEADLINE_S: Final = 1.0
-"""A dead worker's socket ends at once, unless somebody else holds it, too."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Why a worker is gone; travels unchanged to the operator's page."""
@@ -87,7 +83,6 @@ class SupervisedWorker:
         self._said: wire.StopReason | None = None
         self._tasks = TaskGroup()
         self._client = WorkerClient(socket, self._hear)
-        self._events: asyncio.Task[Any] | None = None
         self._process: Process | None = None
 
     @property
@@ -108,7 +103,7 @@ class SupervisedWorker:
         """
         process = self._process = Process.spawn(command, secrets, log_file)
         log.info("%s: worker %d spawned on ports %s", self.stream_id, self.pid, self.ports)
-        self._events = self._tasks.spawn(f"{self.stream_id}-events", self._client.run())
+        self._tasks.spawn(f"{self.stream_id}-events", self._client.run())
         self._tasks.spawn(f"{self.stream_id}-exit", self._await_exit(process))
         waited: set[asyncio.Future[Any]] = {self._ready, self.outcome}
         try:
@@ -174,10 +169,8 @@ class SupervisedWorker:
 
     async def _await_exit(self, process: Process) -> None:
         exit = await process.exit
+        await asyncio.sleep(0)  # what the worker said last is read before its end is told
         asked = self.state == "stopping"
-        if self._events is not None and self._ready.done():
-            # What the worker said last is read before its end is told.
-            await asyncio.wait({self._events}, timeout=LAST_WORDS_DEADLINE_S)
         self._advance("ended")
         outcome = self._judge(exit, process.last_words(), asked)
         level = logging.INFO if exit.status == 0 else logging.ERROR

@@ -297,18 +297,6 @@ async def test_what_it_says_last_is_heard_before_its_end_is_told(tmp_path: Path)
         assert len([event for event in one.events if isinstance(event, wire.Error)]) == 1000
 
 
-async def test_a_socket_that_somebody_else_holds_does_not_hold_up_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervised, "LAST_WORDS_DEADLINE_S", 0.1)
-    async with stage(tmp_path, "obedient") as one:
-        await one.start()
-        monkeypatch.setattr(one.worker, "_events", asyncio.create_task(asyncio.sleep(60.0)))
-        assert (await one.stop()).reason == "user_stop"
-        assert one.worker._events is not None
-        one.worker._events.cancel()
-
-
 async def test_a_socket_that_is_left_behind_is_removed(tmp_path: Path) -> None:
     async with stage(tmp_path, "littering") as one:
         await one.start()
