@@ -13,6 +13,7 @@ from strata.rist import Receiver
 from strata.worker.hub import Hub
 from strata.worker.ingest import Ingest
 from strata.worker.pace import Pace
+from strata.worker.ts_end import OVER_AFTER_S
 from strata.worker.ts_start import TsStart
 from strata.worker.units import Program
 
@@ -55,6 +56,7 @@ class Intake:
         self._start = TsStart()
         self._pace = Pace()
         self._first_unit_at: float | None = None
+        self._last_batch_at = 0.0
         self._unusable: set[str] = set()
         self._restart_later: asyncio.TimerHandle | None = None
 
@@ -63,12 +65,16 @@ class Intake:
         self._loop.add_reader(self._receiver.fileno(), self._carry)
 
     def stop(self) -> None:
-        """Ends the intake: all that has been received reaches the hub first."""
+        """Ends the intake: all that has been received whole reaches the hub first.
+
+        Of a sender that is still sending, the newest picture is not whole, and is left out.
+        """
         self._loop.remove_reader(self._receiver.fileno())
         if self._restart_later is not None:
             self._restart_later.cancel()
         self._carry()
-        self._ingest.end()
+        if time.monotonic() - self._last_batch_at > OVER_AFTER_S:
+            self._ingest.end()
         self._hub.push(self._ingest.pull())
         self._ingest.stop()
 
@@ -76,8 +82,9 @@ class Intake:
         """Moves one batch from the inbox to the hub."""
         batch = self._receiver.take()
         if batch:
+            self._last_batch_at = time.monotonic()
             self._on_media()
-            for at_s, passed in self._start.pass_on(batch, time.monotonic()):
+            for at_s, passed in self._start.pass_on(batch, self._last_batch_at):
                 self._hub.push_packets(passed)
                 for stamp_s, piece in self._pace.split(passed, at_s):
                     self._ingest.push(piece, stamp_s)

@@ -17,6 +17,7 @@ from strata.worker.intake import (
     VIDEO_DEADLINE_S,
     Intake,
 )
+from strata.worker.ts_end import OVER_AFTER_S
 from strata.worker.units import AccessUnit, Program, Track
 from support.virtual_time import Clock, in_virtual_time
 from unit.worker import fakes
@@ -212,4 +213,13 @@ async def test_what_was_received_before_the_end_reaches_the_hub() -> None:
     await case.end()
     assert b"".join(case.hub.batches) == PACKET * 51
     assert case.hub.units == [last]
+    assert not case.ingest.ended
+
+
+@in_virtual_time
+async def test_after_the_senders_own_end_the_demuxer_gives_out_the_rest() -> None:
+    case = Case()
+    await case.feed(HELD_S)
+    await asyncio.sleep(OVER_AFTER_S)
+    await case.end()
     assert case.ingest.ended

@@ -1,4 +1,4 @@
-"""A recording of the transport stream, packet for packet as it came.
+"""A recording of the transport stream, packet for packet as it came, of whole pictures.
 
 appsrc packets -> filesink
 """
@@ -15,6 +15,7 @@ from strata.errors import BadUrl, DestinationError, StrataError
 from strata.wire.forward_url import ForwardUrl, Kind
 from strata.worker.gst import Gst, make
 from strata.worker.output import Feed, Output
+from strata.worker.ts_end import OVER_AFTER_S, TsEnd
 
 NAMES_MAX = 10_000
 
@@ -29,6 +30,8 @@ class TsFile(Output):
     ELEMENTS: ClassVar[tuple[str, ...]] = ("appsrc", "filesink")
 
     _path: Path
+    _end: TsEnd
+    _pushed_at = 0.0
 
     @classmethod
     def prepare(cls, url: ForwardUrl) -> None:
@@ -50,8 +53,21 @@ class TsFile(Output):
         sink.set_property("async", False)
         sink.set_property("buffer-mode", _UNBUFFERED)
         pipeline.add(sink)
+        self._end = TsEnd()
         caps = Gst.Caps.from_string("video/mpegts,systemstream=true")
         self.add_source("packets", caps).link(sink)
+
+    def push_packets(self, batch: bytes) -> None:
+        self._pushed_at = time.monotonic()
+        whole = self._end.pass_on(batch)
+        if whole:
+            super().push_packets(whole)
+
+    def end(self) -> None:
+        rest = self._end.close(time.monotonic() - self._pushed_at > OVER_AFTER_S)
+        if rest:
+            super().push_packets(rest)
+        super().end()
 
     def bytes_out(self) -> int:
         try:
