@@ -36,7 +36,7 @@ FIRST_PROGRESS_DEADLINE_S: Final = 15.0
 PROGRESS_DEADLINE_S: Final = 20.0
 """A destination that takes nothing for this long, while media is offered, has stalled."""
 EARLY_BATCHES_MAX: Final = 250
-"""Batches of packets kept while an output starts: five seconds, its deadline."""
+"""Batches of packets kept while an output starts: ten seconds, twice its deadline."""
 FLUSH_DEADLINE_S: Final = 5.0
 STOP_DEADLINE_S: Final = FLUSH_DEADLINE_S + STOP_OUTPUT_DEADLINE_S + 1.0
 

@@ -20,7 +20,7 @@ from strata.worker.ts_end import OVER_AFTER_S, TsEnd
 NAMES_MAX = 10_000
 
 _UNBUFFERED = 2
-"""``GST_FILE_SINK_BUFFER_MODE_UNBUFFERED``: each batch of 20 ms goes to the kernel, so that
+"""``GST_FILE_SINK_BUFFER_MODE_UNBUFFERED``: each batch goes to the kernel, so that
 a killed worker loses no more than that."""
 
 
