@@ -13,6 +13,10 @@
     +-- DestinationError           the other end of a forward
     |   +-- DestinationUnreachable
     |   +-- DestinationRefused
+    |   +-- CertificateRefused     ours of theirs: nothing is sent to who cannot prove its name
+    |   +-- DiskFull
+    |   +-- TooSlow                it takes media, but less than there is
+    |   +-- OverCap                the stream does not fit the egress cap so many times
     +-- HostError                  this machine
         +-- PortTaken
         +-- PartMissing            something that should be installed is not
@@ -90,6 +94,25 @@ class DestinationUnreachable(DestinationError):
 
 class DestinationRefused(DestinationError):
     code = "refused"
+
+
+class CertificateRefused(DestinationError):
+    code = "certificate"
+    can_retry = False
+
+
+class DiskFull(DestinationError):
+    code = "disk_full"
+    can_retry = False
+
+
+class TooSlow(DestinationError):
+    code = "too_slow"
+
+
+class OverCap(DestinationError):
+    code = "over_cap"
+    can_retry = False
 
 
 class HostError(StrataError):

@@ -12,6 +12,10 @@ PSK_MIN_BYTES: Final = 8
 PSK_MAX_BYTES: Final = 127
 """librist keeps a secret in 128 bytes with a closing NUL (``RIST_MAX_STRING_SHORT``)."""
 
+KEY_CHARS_MIN: Final = 9
+"""A value in a query that is shorter is not taken for a key: it says what kind of thing
+something is (``listener``), or how long. No platform gives out keys that short."""
+
 _ALPHABET: Final = string.ascii_letters + string.digits
 
 
@@ -81,10 +85,12 @@ def redact_url(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return REDACTED
+    if parts.scheme in ("file", "hls") and not parts.path.startswith("/"):
+        return f"{parts.scheme}:{parts.path}"
     if parts.scheme in ("file", "hls"):
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", ""))
-    if not parts.scheme or not host:
+        # Not urlunsplit(): it leaves out the slashes of a scheme that it does not know.
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    if not parts.scheme or not (host or parts.scheme == "srt"):  # srt://:9000 listens
         return REDACTED
     if ":" in host:
         host = f"[{host}]"
@@ -101,7 +107,14 @@ def scrub(text: str, url: str) -> str:
     For messages of libraries and servers, which like to repeat the name of a stream.
     """
     parts = urlsplit(url)
-    hidden = [parts.query, parts.username or "", parts.password or ""]
+    hidden = [parts.query]
+    for each in (parts.username or "", parts.password or ""):
+        hidden += [each, unquote(each)]
+    # Each value alone too, but for those that say nothing, such as "latency=200".
+    for pair in parts.query.split("&"):
+        name, equals, value = pair.partition("=")
+        value = value if equals else name
+        hidden += [each for each in (value, unquote(value)) if len(each) >= KEY_CHARS_MIN]
     if parts.scheme not in ("file", "hls"):
         # With its options ("key?token"), without them, and escaped or not.
         name = parts.path.rstrip("/").rpartition("/")[2]

@@ -20,6 +20,7 @@ class Child:
     Args:
         log: where its standard output and error go.
         stdin: written to its standard input, which is then closed.
+        output: where its standard output goes instead, for programs that put media there.
     """
 
     def __init__(
@@ -28,16 +29,17 @@ class Child:
         log: Path,
         *,
         stdin: bytes | None = None,
+        output: Path | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | str = "/",
     ) -> None:
         self.log = log
-        with log.open("ab") as output:
+        with log.open("ab") as errors, (output or log).open("ab") as out:
             self._popen = subprocess.Popen(
                 [os.fspath(part) for part in command],
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=output,
-                stderr=output,
+                stdout=out,
+                stderr=errors,
                 env=env,
                 cwd=cwd,
                 start_new_session=True,

@@ -16,27 +16,35 @@ from support.ports import free_udp_port, udp_port_is_bound
 GOP_S: Final = 2.0
 FPS: Final = 25
 FILE_S: Final = 12
+VIDEO_KBPS: Final = 4800
 MUX_KBPS: Final = 5400
+"""Of the usual test file."""
 
 HANDSHAKE_S: Final = 1.0
 """From the start of ristsender until all its links carry media: it answers no question about
 that, and media that it is given before is lost at the sender."""
 
 
-async def make_test_file(path: Path) -> Path:
-    """H.264 and AAC in a transport stream of 5.4 Mbps, constant, a key frame each 2 s."""
+def mux_kbps(video_kbps: int) -> int:
+    """Of a transport stream that holds such a picture, and sound."""
+    return video_kbps * MUX_KBPS // VIDEO_KBPS
+
+
+async def make_test_file(path: Path, video_kbps: int = VIDEO_KBPS, seconds: float = FILE_S) -> Path:
+    """H.264 and AAC in a transport stream of constant rate, a key frame each 2 s."""
+    rate = f"{video_kbps}k"
     await output_of(
         "ffmpeg",
         *("-hide_banner", "-loglevel", "error", "-y"),
         *("-f", "lavfi", "-i", f"testsrc2=size=1280x720:rate={FPS}"),
         *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"),
-        *("-t", str(FILE_S)),
+        *("-t", str(seconds)),
         *("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"),
         *("-pix_fmt", "yuv420p", "-g", str(int(GOP_S * FPS)), "-keyint_min", "50"),
-        *("-sc_threshold", "0", "-b:v", "4800k", "-maxrate", "4800k", "-bufsize", "2400k"),
+        *("-sc_threshold", "0", "-b:v", rate, "-maxrate", rate, "-bufsize", f"{video_kbps // 2}k"),
         *("-x264-params", "nal-hrd=cbr"),
         *("-c:a", "aac", "-b:a", "128k", "-ac", "2"),
-        *("-f", "mpegts", "-muxrate", f"{MUX_KBPS}k", path),
+        *("-f", "mpegts", "-muxrate", f"{mux_kbps(video_kbps)}k", path),
         deadline_s=90.0,
     )
     return path
@@ -91,19 +99,30 @@ class RistSender:
             if child is not None:
                 await child.__aexit__()
 
-    async def begin(self, file: Path, seconds: float) -> None:
-        """Starts to send the first ``seconds`` of ``file`` at the pace of its clock."""
+    async def begin(self, file: Path, seconds: float, video_kbps: int = VIDEO_KBPS) -> None:
+        """Starts to send ``seconds`` of ``file``, over and over, at the pace of its clock."""
         assert self._feeder is None or self._feeder.status is not None
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._started_at + HANDSHAKE_S - loop.time()))
         # Without "bitrate" ffmpeg sends each key frame as one burst, which overflows the
         # socket buffer of ristsender.
-        paced = "pkt_size=1316&bitrate=16000000&burst_bits=100000&fifo_size=50000"
+        paced = "pkt_size=1316&bitrate=24000000&burst_bits=100000&fifo_size=50000"
         self._feeder = Child(
             [
                 *("ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-re"),
-                *("-t", str(seconds), "-i", str(file), "-map", "0", "-c", "copy"),
-                *("-f", "mpegts", "-muxrate", f"{MUX_KBPS}k"),
+                *(
+                    "-stream_loop",
+                    "-1",
+                    "-t",
+                    str(seconds),
+                    "-i",
+                    str(file),
+                    "-map",
+                    "0",
+                    "-c",
+                    "copy",
+                ),
+                *("-f", "mpegts", "-muxrate", f"{mux_kbps(video_kbps)}k"),
                 f"udp://127.0.0.1:{self._port}?{paced}",
             ],
             self._folder / "ffmpeg.log",
@@ -171,6 +190,14 @@ async def probe(path: Path) -> Probe:
             for packet in found["packets"]
         )
     )
+
+
+async def shape_of(path: Path | str) -> list[str]:
+    """The codecs in a file or behind a URL, sorted."""
+    said = await output_of(
+        *("ffprobe", "-v", "error", "-of", "csv=p=0", "-show_entries", "stream=codec_name"), path
+    )
+    return sorted(set(said.split()))  # those of a transport stream are told twice
 
 
 async def decode_errors(path: Path) -> str:

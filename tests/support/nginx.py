@@ -20,10 +20,10 @@ worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log notice;
 events {{ worker_connections 64; }}
-rtmp {{
+{http}rtmp {{
     access_log off;
     server {{
-        listen 127.0.0.1:{port};
+        listen {address}:{port};
         application live {{
             live on;
             record all;
@@ -35,22 +35,58 @@ rtmp {{
 """
 
 
+_HTTP: Final = """\
+http {{
+    access_log off;
+    server {{
+        listen 127.0.0.1:{port};
+        {locations}
+    }}
+}}
+"""
+
+_HLS: Final = Path(__file__).parents[2] / "deploy" / "nginx-hls.conf"
+"""The configuration that operators are given, but for the folder."""
+
+
 class Nginx:
     """One nginx that records what is published to ``rtmp://127.0.0.1:port/live/...``.
 
     A free port is chosen at once; nothing listens on it before :meth:`start`.
+
+    Args:
+        hls: a folder of that name to serve over HTTP, too.
+        address, network: where it listens, and the network namespace that this is in.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        hls: Path | None = None,
+        *,
+        address: str = "127.0.0.1",
+        network: str | None = None,
+    ) -> None:
+        self._address = address
+        self._network = network
         self.port = free_tcp_port()
+        self._http_port = free_tcp_port()
+        self._hls = hls
         self._folder = folder
         self._child: Child | None = None
 
     def url(self, key: str) -> str:
-        return f"rtmp://127.0.0.1:{self.port}/live/{key}"
+        return f"rtmp://{self._address}:{self.port}/live/{key}"
+
+    def hls_url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._http_port}/hls/{name}"
 
     async def start(self) -> None:
         """Returns when it listens."""
+        http = ""
+        if self._hls is not None:
+            locations = _HLS.read_text().replace("/srv/strata;", f"{self._hls.parent};")
+            http = _HTTP.format(port=self._http_port, locations=locations)
         (self._folder / "flv").mkdir(parents=True, exist_ok=True)
         config = self._folder / "nginx.conf"
         config.write_text(
@@ -58,18 +94,24 @@ class Nginx:
                 module=_MODULE,
                 folder=self._folder,
                 port=self.port,
+                address=self._address,
+                http=http,
                 # As root it would otherwise record as www-data, into a folder of root's.
                 user="user root;" if os.geteuid() == 0 else "",
             )
         )
         log = self._folder / "error.log"
         child = self._child = Child(
-            ["nginx", "-p", self._folder, "-e", log, "-c", config], self._folder / "output.log"
+            [
+                *(("ip", "netns", "exec", self._network) if self._network else ()),
+                *("nginx", "-p", self._folder, "-e", log, "-c", config),
+            ],
+            self._folder / "output.log",
         )
 
         def listens() -> bool:
             assert child.status is None, f"nginx ended: {child.said()} {self.log()}"
-            return _accepts(self.port)
+            return _accepts(self._address, self.port)
 
         await until(listens, 10.0, f"nginx listens on {self.port}")
 
@@ -117,9 +159,9 @@ class Nginx:
         await self.stop()
 
 
-def _accepts(port: int) -> bool:
+def _accepts(address: str, port: int) -> bool:
     with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+        return sock.connect_ex((address, port)) == 0
 
 
 def _open_files(pid: int) -> list[str]:

@@ -89,7 +89,7 @@ class ControlClient:
                     await self._news.wait()
                 return event
         except TimeoutError as error:
-            told = "\n".join(map(str, self.events[-20:]))
+            told = "\n".join(str(each)[:400] for each in self.events[-20:])
             why = str(error) or "not in time"
             raise TimeoutError(f"{why}; the last events:\n{told}") from None
 
@@ -128,6 +128,7 @@ class WorkerProcess:
         forwards: URLs; they and the PSK go over standard input.
         arguments: more of the command line.
         environment: added to what a host hands down.
+        wrapper: a command that becomes the worker, such as ``unshare``.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class WorkerProcess:
         psk: str = PSK,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.ports = tuple(ports or free_udp_ports())
@@ -146,6 +148,7 @@ class WorkerProcess:
         secrets = json.dumps({"psk": psk, "forwards": list(forwards)})
         self.child = Child(
             [
+                *wrapper,
                 *(sys.executable, "-I", "-m", "strata.worker", "--stream-id", "str_test"),
                 *("--ports", ",".join(map(str, self.ports))),
                 *("--control-socket", os.fspath(self.socket), *arguments, "--secrets-stdin"),
@@ -155,6 +158,7 @@ class WorkerProcess:
             env=inherited() | dict(environment or {}),
         )
         self._client: ControlClient | None = None
+        self._asked = 0
 
     @property
     def pid(self) -> int:
@@ -183,6 +187,13 @@ class WorkerProcess:
                 except (FileNotFoundError, ConnectionRefusedError):
                     await asyncio.sleep(POLL_S)
         return await self._client.event("ready", READY_DEADLINE_S)
+
+    async def ask(self, cmd: str, deadline_s: float = EVENT_DEADLINE_S, **fields: Any) -> Event:
+        """Sends a command and returns what it is answered: ``ok``, ``error`` or ``stats``."""
+        self._asked += 1
+        id = f"ask-{self._asked}"
+        self.client.send({"cmd": cmd, "id": id, **fields})
+        return await self.client.wait_for(lambda event: event.get("id") == id, deadline_s)
 
     async def stop(self, deadline_s: float = 30.0) -> int:
         """Its exit status after the command ``stop``."""

@@ -70,6 +70,7 @@ def test_what_was_asked_wrongly_is_not_mended_by_asking_again(kind: type[StrataE
     [
         errors.DestinationUnreachable,
         errors.DestinationRefused,
+        errors.TooSlow,
         errors.PortTaken,
         errors.NoCapacity,
         errors.HostUnreachable,
@@ -80,8 +81,28 @@ def test_what_may_pass_can_be_tried_again(kind: type[StrataError]) -> None:
     assert kind.can_retry
 
 
-def test_a_missing_part_stays_missing() -> None:
-    assert not errors.PartMissing.can_retry
+@pytest.mark.parametrize(
+    "kind", [errors.PartMissing, errors.CertificateRefused, errors.DiskFull, errors.OverCap]
+)
+def test_what_somebody_must_mend_is_not_tried_again(kind: type[StrataError]) -> None:
+    assert not kind.can_retry
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.CertificateRefused, "certificate"),
+        (errors.DiskFull, "disk_full"),
+        (errors.TooSlow, "too_slow"),
+        (errors.OverCap, "over_cap"),
+    ],
+)
+def test_the_end_of_a_forward_has_a_code_that_programs_know(
+    kind: type[StrataError], code: str
+) -> None:
+    assert issubclass(kind, errors.DestinationError)
+    assert kind("it ended").message == "it ended"
+    assert kind().message == kind.code == code
 
 
 def test_the_message_is_what_was_said() -> None:

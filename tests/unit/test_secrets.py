@@ -3,14 +3,17 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from strata.secrets import (
+    KEY_CHARS_MIN,
     PSK_MAX_BYTES,
     PSK_MIN_BYTES,
+    REDACTED,
     Secret,
     make_psk,
     psk_problem,
@@ -97,6 +100,18 @@ def test_a_key_that_cannot_be_printed_is_refused_and_not_repeated(bad: str) -> N
         ("rtmp://host/app/key?token=abcd#abcd", "rtmp://host/app/****?****"),
         ("rtmp://[::1]:1935/app/abcd", "rtmp://[::1]:1935/app/****"),
         ("srt://host:9000?passphrase=abcd", "srt://host:9000?****"),
+        ("srt://:9000", "srt://:9000"),
+        ("srt://:9000?passphrase=abcd", "srt://:9000?****"),
+        ("srt://user:abcd@:9000", "srt://****@:9000"),
+        ("srt://[::1]:9000?mode=listener", "srt://[::1]:9000?****"),
+        ("rtmps://host/app/abcd", "rtmps://host/app/****"),
+        ("https://host/upload?cid=abcd&copy=0", "https://host/****?****"),
+        ("rtmp://:1935/app/abcd", "****"),
+        ("hls:///srv/live", "hls:///srv/live"),
+        ("hls:/srv/live", "hls:///srv/live"),
+        ("hls:///srv/live?target-duration=2", "hls:///srv/live"),
+        ("hls://user:abcd@host/live", "hls://host/live"),
+        ("file:/media/name.ts", "file:///media/name.ts"),
         ("file:///media/name.ts", "file:///media/name.ts"),
         ("file:///media/name.ts?abcd", "file:///media/name.ts"),
         ("file://user:abcd@host/name.ts", "file://host/name.ts"),
@@ -129,7 +144,13 @@ KEYS = st.text("ghjkmnpqxyz0123456789", min_size=10, max_size=20)
             "rtmp://name:{}@host.example/app/name",
             "rtmp://host.example:{}/app/name",
             "rtmp://[host:{}]/app/name",
+            "srt://:9000?passphrase={}",
+            "srt://{}:word@:9000",
+            "srt://host:9000?streamid={}&latency=200",
+            "https://host.example/upload?cid={}&copy=0",
             "file://name:{}@host/video.ts",
+            "hls://name:{}@host/live",
+            "hls:///live?{}",
             "{}",
         ]
     ),
@@ -148,6 +169,11 @@ def test_no_form_of_url_shows_its_key(key: str, form: str) -> None:
         f"rtmp://{KEY}:word@host/app/name",
         f"rtmp://user:{KEY}@host/app/name",
         f"srt://host:9000?{KEY}",
+        f"srt://host:9000?latency=200&passphrase={KEY}",
+        f"srt://host:9000?streamid={KEY}&latency=200",
+        "srt://host:9000?passphrase=abcd%2Defgh%2d1234&latency=200",
+        f"https://host/upload?cid={KEY}&copy=0&file=",
+        f"rtmp://host/app/name?copy=1&token={KEY}",
         "rtmp://host/app/abcd%2Defgh-1234",
     ],
 )
@@ -155,6 +181,47 @@ def test_what_others_say_is_scrubbed(url: str) -> None:
     said = f"stream '{KEY}' exists, says host; {url}"
     assert KEY not in scrub(said, url)
     assert "exists, says host" in scrub(said, url)
+
+
+@pytest.mark.parametrize("said", ["ab+cd/ef=gh", "ab%2Bcd%2Fef%3Dgh"])
+def test_a_value_is_hidden_as_it_is_written_and_as_it_is_meant(said: str) -> None:
+    url = "srt://host:9000?latency=200&passphrase=ab%2Bcd%2Fef%3Dgh"
+    assert scrub(f"wrong passphrase {said}, says host", url) == "wrong passphrase ****, says host"
+
+
+def test_a_short_value_says_nothing_and_stays() -> None:
+    url = f"srt://host:9000?latency=200&streamid=12345&passphrase={KEY}"
+    assert scrub("200 ms, 12345 packets", url) == "200 ms, 12345 packets"
+
+
+@pytest.mark.parametrize("length", [KEY_CHARS_MIN - 1, KEY_CHARS_MIN])
+def test_a_value_is_taken_for_a_key_from_a_length_on(length: int) -> None:
+    value = "q" * length
+    scrubbed = scrub(f"stream {value}.", f"srt://host:9000?streamid={value}&latency=200")
+    assert (value in scrubbed) == (length < KEY_CHARS_MIN)
+
+
+@given(key=st.text(PRINTABLE, min_size=KEY_CHARS_MIN, max_size=79), more=st.booleans())
+def test_no_value_of_a_query_is_repeated(key: str, more: bool) -> None:
+    escaped = quote(key, safe="")
+    url = f"srt://host:9000?passphrase={escaped}" + "&latency=200" * more
+    scrubbed = scrub(f"<{escaped}> <{key}>", url)
+    assert scrubbed.count(REDACTED) >= 2
+    assert f"<{key}>" not in scrubbed
+    assert f"<{escaped}>" not in scrubbed
+
+
+def test_a_key_beside_an_option_is_scrubbed() -> None:
+    assert KEY not in scrub(f"stream {KEY} exists", f"rtmp://host/app/name?{KEY}&copy=1")
+
+
+def test_an_escaped_password_is_scrubbed_as_it_is_meant() -> None:
+    assert KEY not in scrub(f"{KEY} is wrong", "rtmp://user:abcd%2Defgh-1234@host/app/name")
+
+
+def test_of_a_playlist_folder_nothing_is_hidden() -> None:
+    said = "cannot write /srv/live: 4 s"
+    assert scrub(said, "hls:///srv/live?target-duration=2") == said
 
 
 def test_of_a_local_path_nothing_is_hidden() -> None:

@@ -19,6 +19,9 @@ from strata.settings import Forward
 from strata.wire import forward_url
 from strata.wire.forward_url import ForwardUrl
 
+PRIVILEGED: Final = 1024
+"""Ports below it belong to the system."""
+
 GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 """All of IPv6 that is given out for use on the internet (IANA, RFC 4291 section 2.4)."""
 
@@ -26,29 +29,37 @@ NAT64: Final = IPv6Network("64:ff9b::/96")
 """How an IPv6 network reaches an IPv4 address: the last 32 bits (RFC 6052 section 2.1)."""
 
 
-async def check(url: str, rules: Forward, media_dir: Path) -> str:
+async def check(url: str, rules: Forward, media_dir: Path, reserved_ports: range = range(0)) -> str:
     """The URL as the worker is to get it.
 
-    A ``file:`` path must lie in the media folder, and a relative one is taken from there.
-    A host must have public addresses only, unless the rules allow more.
+    A ``file:`` or ``hls:`` path must lie in the media folder, and a relative one is taken from
+    there. A host must have public addresses only, unless the rules allow more. A listener may
+    not take a port that is privileged, or one of ``reserved_ports``, which senders are given.
 
     Raises:
         BadUrl: it is no forward URL, or its host does not resolve.
         AddressRefused: it points where forwards must not go.
     """
-    if url.startswith("file:") and not url.startswith("file:/"):
-        url = file_url(media_dir, url.removeprefix("file:"))
+    for scheme in ("file", "hls"):
+        if url.startswith(f"{scheme}:") and not url.startswith(f"{scheme}:/"):
+            url = local_url(scheme, media_dir, url.removeprefix(f"{scheme}:"))
     parsed = forward_url.parse(url)
     if parsed.path is not None:
         _check_path(parsed.path, media_dir)
+    elif parsed.listens:
+        _check_listener(parsed, rules, reserved_ports)
     elif not (rules.allow_private or f"{parsed.host}:{parsed.port}" in rules.allow):
         await _check_host(parsed, rules.resolve_timeout_s)
     return url
 
 
 def file_url(folder: Path, name: str) -> str:
-    """The forward URL of a file in ``folder``, whatever the folder is called."""
-    return f"file://{quote(str(folder))}/{name}"
+    """The forward URL of a recording in ``folder``, whatever the folder is called."""
+    return local_url("file", folder, name)
+
+
+def local_url(scheme: str, folder: Path, name: str) -> str:
+    return f"{scheme}://{quote(str(folder))}/{name}"
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -96,10 +107,25 @@ async def _resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | 
     return {ip_address(str(address[0]).partition("%")[0]) for *_, address in found}
 
 
+def _check_listener(url: ForwardUrl, rules: Forward, reserved_ports: range) -> None:
+    port = url.port or 0
+    if port < PRIVILEGED or port in reserved_ports:
+        raise AddressRefused(
+            f"{url.shown} would wait for callers on UDP port {port}, which is kept for "
+            f"{'senders' if port in reserved_ports else 'the system'}; choose another port"
+        )
+    if url.host not in ("", "0.0.0.0", "::") and not rules.allow_private:
+        raise AddressRefused(
+            f"{url.shown} names an address of this machine to wait at; leave it out: "
+            f"srt://:{port}?mode=listener"
+        )
+
+
 def _check_path(path: str, media_dir: Path) -> None:
     media_dir = media_dir.resolve()
     # resolve() follows links, so that one inside the folder cannot lead out of it.
     if not Path(path).resolve().is_relative_to(media_dir) or ".." in Path(path).parts:
         raise AddressRefused(
-            f"recordings over the API lie in {media_dir}; write file:name.ts to record there"
+            f"what streams write lies in {media_dir}; write file:name.ts to record there, "
+            "hls:name for a playlist"
         )

@@ -34,7 +34,7 @@ from strata.errors import (
     StrataError,
 )
 from strata.secrets import Secret, make_psk
-from strata.settings import Settings
+from strata.settings import Settings, split_range
 from strata.tasks import TaskGroup
 from strata.wire import host as host_wire
 from strata.wire import worker as wire
@@ -196,7 +196,8 @@ class Streams:
                 "the stream would go nowhere; give at least one URL in forward_to, or record"
             )
         rules, media = self._settings.forward, self._settings.media_dir
-        return [await addresses.check(url, rules, media) for url in request.forward_to]
+        reserved = split_range(self._settings.host.port_range)
+        return [await addresses.check(url, rules, media, reserved) for url in request.forward_to]
 
     async def _own(self, user: User, stream_id: str) -> tables.Stream:
         async with self._store.begin() as session:

@@ -7,7 +7,7 @@ that a worker and a host of neighbouring versions understand each other; ``PROTO
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -48,7 +48,53 @@ class GetStats(msgspec.Struct, tag_field="cmd", tag="stats", frozen=True, omit_d
     id: CommandId = None
 
 
-Command: TypeAlias = Stop | Shutdown | GetStats
+class UpdateForward(
+    msgspec.Struct, tag_field="cmd", tag="update_forward", frozen=True, omit_defaults=True
+):
+    """host -> worker: replace a forward, the first one where none is named. Answered when
+    the new destination has taken media."""
+
+    url: str
+    forward: str | None = None
+    id: CommandId = None
+
+    def __repr__(self) -> str:
+        return f"UpdateForward({self.forward}, ****)"
+
+
+class AddForward(
+    msgspec.Struct, tag_field="cmd", tag="add_forward", frozen=True, omit_defaults=True
+):
+    """host -> worker: one more forward. Answered when its destination has taken media."""
+
+    url: str
+    id: CommandId = None
+
+    def __repr__(self) -> str:
+        return "AddForward(****)"
+
+
+class RemoveForward(
+    msgspec.Struct, tag_field="cmd", tag="remove_forward", frozen=True, omit_defaults=True
+):
+    """host -> worker: close a forward cleanly. Answered when it has been."""
+
+    forward: str
+    id: CommandId = None
+
+
+class Configure(msgspec.Struct, tag_field="cmd", tag="configure", frozen=True, omit_defaults=True):
+    """host -> worker: other settings, any of them; what is not named stays as it is."""
+
+    stats_interval_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] | None = None
+    max_egress_kbps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
+    slate: str | None = None
+    slate_now: bool | None = None
+    id: CommandId = None
+
+
+ForwardCommand: TypeAlias = UpdateForward | AddForward | RemoveForward
+Command: TypeAlias = Stop | Shutdown | GetStats | ForwardCommand | Configure
 
 _command_decoder: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
 _decode_any = msgspec.json.Decoder().decode
@@ -203,10 +249,16 @@ def with_id(stats: Stats, id: CommandId) -> Stats:
 
 
 class Ok(msgspec.Struct, tag_field="event", tag="ok", frozen=True):
-    """worker -> whoever asked: the command has been carried out."""
+    """worker -> whoever asked: the command has been carried out.
+
+    ``forward`` names the forward that it was about; ``overlap`` tells whether the old and the
+    new destination were both on the air for a moment.
+    """
 
     cmd: str
     id: CommandId = None
+    forward: str | msgspec.UnsetType = msgspec.UNSET
+    overlap: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Error(msgspec.Struct, tag_field="event", tag="error", frozen=True, omit_defaults=True):

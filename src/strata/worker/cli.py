@@ -22,12 +22,11 @@ from strata import logs
 from strata.errors import BadArguments, StrataError
 from strata.secrets import Secret, psk_problem
 from strata.wire import forward_url
-from strata.worker.config import WorkerConfig
+from strata.worker.config import FORWARDS_MAX, WorkerConfig
 
 PROG: Final = "strata-receiver"
 
 STDIN_BYTES_MAX: Final = 64 * 1024
-FORWARDS_MAX: Final = 32
 DAY_S: Final = 86_400.0
 
 
@@ -195,7 +194,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="URL",
-        help="rtmp://host/app/key or file:///path/name.ts (strftime patterns); repeatable",
+        help="rtmp[s]://host/app/key, srt://host:port, hls:///folder, https://host/path/ (HLS "
+        "push), file:///path/name.ts, .mkv or .mp4 (strftime patterns); repeatable",
     )
     add("--secrets-stdin", action="store_true", help='read {"psk", "forwards"} as one JSON line')
     add("--control-socket", required=True, metavar="PATH")

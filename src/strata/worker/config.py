@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from strata.secrets import Secret
 from strata.wire.forward_url import ForwardUrl
+
+FORWARDS_MAX: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,3 @@ class WorkerConfig:
     stall_timeout_s: float
     no_input_timeout_s: float
     orphan_timeout_s: float
-
-    @property
-    def peak_kbps(self) -> int:
-        """What each forward that crosses the network may send at most; 0 for no limit."""
-        networked = sum(1 for forward in self.forwards if forward.host is not None)
-        if not networked or not self.max_egress_kbps:
-            return 0
-        return max(1, self.max_egress_kbps // networked)

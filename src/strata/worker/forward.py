@@ -7,38 +7,50 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
-from strata.errors import DestinationError, StrataError
+from strata.errors import DestinationError, StrataError, TooSlow
 from strata.tasks import TaskGroup
 from strata.wire import worker as wire
 from strata.wire.forward_url import ForwardUrl
 from strata.wire.worker import ForwardState
+from strata.worker import kinds
 from strata.worker.backoff import Backoff
-from strata.worker.kinds import BY_KIND
+from strata.worker.egress import Claim
 from strata.worker.output import STOP_DEADLINE_S as STOP_OUTPUT_DEADLINE_S
-from strata.worker.output import Output
+from strata.worker.output import Feed, Output
+from strata.worker.ts_keys import Packets
 from strata.worker.units import AccessUnit, Program
 
 log = logging.getLogger(__name__)
 
 TRANSITIONS: Final[dict[ForwardState, frozenset[ForwardState]]] = {
     "connecting": frozenset(("live", "retrying", "failed", "stopped")),
-    "live": frozenset(("retrying", "failed", "stopped")),
+    # Back to connecting: those who call us have all hung up, which is no failure.
+    "live": frozenset(("connecting", "retrying", "failed", "stopped")),
     "retrying": frozenset(("connecting", "failed", "stopped")),
     "failed": frozenset(("stopped",)),
     "stopped": frozenset(),
 }
 
 PROGRESS_POLL_S: Final = 0.25
-FIRST_PROGRESS_DEADLINE_S: Final = 15.0
-"""From the first media to the first byte taken: name, connection, handshake, publish."""
-PROGRESS_DEADLINE_S: Final = 20.0
-"""A destination that takes nothing for this long, while media is offered, has stalled."""
-EARLY_BATCHES_MAX: Final = 250
-"""Batches of packets kept while an output starts: ten seconds, twice its deadline."""
+PAUSE_S: Final = 1.0
+"""After so long without media a destination gets its time to take some anew."""
+SLOW_TELL_S: Final = 10.0
+"""A destination that is too slow is told of this often at most."""
 FLUSH_DEADLINE_S: Final = 5.0
 STOP_DEADLINE_S: Final = FLUSH_DEADLINE_S + STOP_OUTPUT_DEADLINE_S + 1.0
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a forward has done since the worker started, over all its connections."""
+
+    bytes: int = 0
+    dropped: int = 0
+    live_s: float = 0.0
+    reconnects: int = 0
 
 
 class Forward:
@@ -54,7 +66,6 @@ class Forward:
         self,
         id: str,
         url: ForwardUrl,
-        peak_kbps: int,
         on_change: Callable[[Forward], None],
         on_error: Callable[[Forward, StrataError], None],
     ) -> None:
@@ -62,75 +73,137 @@ class Forward:
         self.url = url
         self.state: ForwardState = "connecting"
         self.message = "waiting for media"
-        self.reconnects = 0
-        self.feed = BY_KIND[url.kind].FEED
-        self._peak_kbps = peak_kbps
+        self._kind = kinds.of(url)
+        self.share_kbps = 0
         self._on_change = on_change
         self._on_error = on_error
         self._output: Output | None = None
-        self._early: list[bytes] = []
         self._tasks = TaskGroup()
         loop = asyncio.get_running_loop()
-        self._stop: asyncio.Future[None] = loop.create_future()
+        self._stop: asyncio.Future[StrataError | None] = loop.create_future()
         self._done: asyncio.Future[None] = loop.create_future()
-        self._offered_at = 0.0
+        self._proven: asyncio.Future[StrataError | None] = loop.create_future()
+        self._is_started = False
+        self._offered_at = self._offered_since = 0.0
         self._progress_at: float | None = None
         self._live_since: float | None = None
-        self._live_before_s = 0.0
-        self._bytes_before = 0
+        self._before = Totals()
         self._bytes_now = 0
-        self._dropped_before = 0
+        self._slow_at = -SLOW_TELL_S
+        self._dropped_seen = 0
 
     def event(self) -> wire.Forward:
         return wire.Forward(self.id, self.url.kind, self.state, self.url.shown, self.message)
 
     @property
-    def bytes_out(self) -> int:
-        """Bytes that the destination took since the worker started."""
-        return self._bytes_before + self._bytes_now
+    def feed(self) -> Feed:
+        return self._kind.FEED
 
     @property
-    def dropped_frames(self) -> int:
-        return self._dropped_before + (self._output.dropped if self._output else 0)
+    def takes_bursts(self) -> bool:
+        return self._kind.TAKES_BURSTS
 
     @property
-    def live_s(self) -> float:
-        """Seconds on the air since the worker started."""
-        return self._live_before_s + self._live_now_s()
+    def totals(self) -> Totals:
+        before = self._before
+        return Totals(
+            before.bytes + self._bytes_now,
+            before.dropped + (self._output.dropped if self._output else 0),
+            before.live_s + self._live_now_s(),
+            before.reconnects,
+        )
 
     @property
     def progress_age_s(self) -> float | None:
         return None if self._progress_at is None else time.monotonic() - self._progress_at
 
+    def takes_over(self, old: Forward) -> None:
+        """Counts on from the one that this replaces."""
+        totals = old.totals
+        self._before.bytes += totals.bytes
+        self._before.dropped += totals.dropped
+        self._before.live_s += totals.live_s
+        self._before.reconnects += totals.reconnects
+
+    # What it may send.
+
+    def claim(self, units_kbps: float, packets_kbps: float) -> Claim | None:
+        """What it needs of the egress cap, given the stream's rates; None where it sends
+        nothing over the network, now or ever."""
+        if not self._kind.NETWORKED or self._done.done():
+            return None
+        rate_kbps = units_kbps if self.feed == "units" else packets_kbps
+        copies = self._output.copies() if self._output is not None else 1
+        return Claim(self.id, rate_kbps * copies * self._kind.OVERHEAD, not self._kind.RIGID)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it has been asked to end; it may still send what is queued."""
+        return self._stop.done()
+
+    def set_share(self, kbps: int) -> None:
+        """What it may send at most; 0 for no limit."""
+        if kbps != self.share_kbps:
+            self.share_kbps = kbps
+            if self._output is not None:
+                self._output.set_share(kbps)
+
     # Media, from the hub.
 
     def push(self, unit: AccessUnit) -> None:
         if self._output is not None:
-            self._offered_at = time.monotonic()
+            self._note_offer()
             self._output.push(unit)
 
-    def push_packets(self, batch: bytes) -> None:
+    def push_packets(self, packets: Packets) -> None:
         if self._output is not None:
-            self._offered_at = time.monotonic()
-            self._output.push_packets(batch)
-        elif self.state == "connecting" and len(self._early) < EARLY_BATCHES_MAX:
-            self._early.append(batch)
+            self._note_offer()
+            self._output.push_packets(packets)
+
+    def _note_offer(self) -> None:
+        now = time.monotonic()
+        if now - self._offered_at > PAUSE_S:
+            self._offered_since = now
+        self._offered_at = now
 
     # Life.
 
-    def start(self, program: asyncio.Future[Program], prime: Callable[[Forward], None]) -> None:
+    def start(self, flow: asyncio.Future[Program], prime: Callable[[Forward], None]) -> None:
         """Begins to :meth:`_run`; ends with :meth:`stop`.
 
         Args:
-            program: the tracks to forward, once they are known.
-            prime: gives this forward the cached group of pictures to begin with.
+            flow: the tracks to forward, once there is media for it.
+            prime: gives this forward what there is since the last key frame.
         """
-        self._tasks.spawn(f"forward-{self.id}", self._run(program, prime))
+        self._is_started = True
+        self._tasks.spawn(f"forward-{self.id}", self._run(flow, prime))
+
+    async def proven(self, deadline_s: float) -> None:
+        """Returns when the destination has taken media, or waits for those who call it.
+
+        Raises:
+            StrataError: the first attempt failed, or did not get there in time.
+        """
+        await asyncio.wait({self._proven}, timeout=deadline_s)
+        if not self._proven.done():
+            raise DestinationError(f"{self.url.shown} has taken nothing in {deadline_s:.0f} s")
+        error = self._proven.result()
+        if error is not None:
+            raise error
+
+    def fail(self, error: StrataError) -> None:
+        """Gives it up for a reason that is not its own."""
+        if not self._stop.done():
+            self._stop.set_result(error)
+        if not self._is_started:
+            self._conclude(error)
 
     async def stop(self) -> None:
         """Delivers what is queued, closes cleanly and ends, within a deadline."""
         if not self._stop.done():
             self._stop.set_result(None)
+        if not self._is_started:
+            self._conclude(None)
         if self.state in ("failed", "stopped"):
             return
         try:
@@ -138,63 +211,80 @@ class Forward:
         except TimeoutError:
             log.error("%s %s did not end in %.0f s", self.id, self.url, STOP_DEADLINE_S)
 
-    async def _run(
-        self, program: asyncio.Future[Program], prime: Callable[[Forward], None]
-    ) -> None:
+    async def discard(self) -> None:
+        """Ends it at once, whatever is queued."""
+        self.fail(DestinationError("given up"))
+        await asyncio.wait({self._done}, timeout=STOP_OUTPUT_DEADLINE_S + 0.5)
+
+    async def remove(self) -> None:
+        """The same, and a failure is forgotten."""
+        await self.stop()
+        self._advance("stopped", "")
+
+    async def _run(self, flow: asyncio.Future[Program], prime: Callable[[Forward], None]) -> None:
+        error: StrataError | None = None
         try:
-            await self._live_until_stopped(program, prime)
-        except Exception as error:  # a border: the other forwards go on
-            known = error if isinstance(error, StrataError) else _internal(error)
-            self._advance("failed", known.message)
-            self._on_error(self, known)
-        finally:
-            if self.state != "failed":
-                self._advance("stopped", "")
-            self._done.set_result(None)
+            await self._live_until_stopped(flow, prime)
+            error = self._stop.result()
+        except StrataError as caught:
+            error = caught
+        except Exception as caught:  # a border: the other forwards go on
+            error = _internal(caught)
+        self._conclude(error)
+
+    def _conclude(self, error: StrataError | None) -> None:
+        if self._done.done():
+            return
+        if error is not None:
+            self._advance("failed", error.message)
+            self._on_error(self, error)
+        else:
+            self._advance("stopped", "")
+        self._prove(error or DestinationError(f"{self.url.shown} was stopped"))
+        self._done.set_result(None)
 
     async def _live_until_stopped(
-        self, program: asyncio.Future[Program], prime: Callable[[Forward], None]
+        self, flow: asyncio.Future[Program], prime: Callable[[Forward], None]
     ) -> None:
         backoff = Backoff()
-        await _first(program, self._stop)
+        await _first(flow, self._stop)
         while not self._stop.done():
-            live_before = self.live_s
+            live_before_s = self.totals.live_s
             try:
-                await self._attempt(program.result(), prime)
+                await self._attempt(flow.result(), prime)
             except StrataError as error:
                 if not error.can_retry:
                     raise
-                backoff = backoff.after_failure(self.live_s - live_before)
+                backoff = backoff.after_failure(self.totals.live_s - live_before_s)
                 wait_s = backoff.wait_s(random.random())
                 self._advance("retrying", f"{error.message}; next try in {wait_s:.0f} s")
                 self._on_error(self, error)
+                self._prove(error)
                 await asyncio.wait({self._stop}, timeout=wait_s)
                 if not self._stop.done():
-                    self.reconnects += 1
+                    self._before.reconnects += 1
                     self._advance("connecting", "")
 
     async def _attempt(self, program: Program, prime: Callable[[Forward], None]) -> None:
-        """One connection. Returns after a clean end that was asked for.
+        """One connection. Returns when it was asked to stop, after a clean end.
 
         Raises:
             StrataError: it ended in any other way.
         """
-        kind = BY_KIND[self.url.kind]
-        kind.check(program)
+        self._kind.check(program, self.url)
         ended: asyncio.Future[StrataError | None] = asyncio.get_running_loop().create_future()
-        output = kind(self.url, program, self._peak_kbps, lambda e: _settle(ended, e))
+        output = self._kind(self.url, program, self.share_kbps, lambda e: _settle(ended, e))
+        self._output = output
+        self._dropped_seen = 0
         try:
-            await output.start()
-            self._output = output
-            early, self._early = self._early, []
-            for batch in early:
-                output.push_packets(batch)
             prime(self)
+            await output.start()
             await self._watch(output, ended)
-            output.end()
-            await asyncio.wait({ended}, timeout=FLUSH_DEADLINE_S)
-            if not ended.done():
-                log.warning("%s %s did not take the end of the stream", self.id, self.url)
+            if self._stop.result() is None:
+                output.end()
+                await asyncio.wait({ended}, timeout=FLUSH_DEADLINE_S)
+                if not ended.done():
+                    log.warning("%s %s did not take the end of the stream", self.id, self.url)
         except TimeoutError:
             raise DestinationError(f"{self.url.shown} could not be started in time") from None
         finally:
@@ -202,44 +292,82 @@ class Forward:
 
     async def _watch(self, output: Output, ended: asyncio.Future[StrataError | None]) -> None:
         """Returns when asked to stop; raises when the destination stops taking media."""
-        started_at = time.monotonic()
+        self._started_at = time.monotonic()
         while not self._stop.done():
             await _first(ended, self._stop, timeout_s=PROGRESS_POLL_S)
             if ended.done():
                 raise ended.result() or DestinationError(f"{self.url.shown} closed")
-            self._look_at_progress(output, started_at)
+            self._look_at_progress(output)
+            self._look_at_losses(output)
 
-    def _look_at_progress(self, output: Output, started_at: float) -> None:
+    def _look_at_progress(self, output: Output) -> None:
         now = time.monotonic()
         taken = output.bytes_out()
+        idle = output.idle()
         if taken > self._bytes_now:
             self._bytes_now = taken
             self._progress_at = now
-            if self.state != "live":
+            if self.state != "live" and idle is None:
                 self._live_since = now
                 self._advance("live", "")
-            return
-        live = self.state == "live"
-        since = self._progress_at if live and self._progress_at is not None else started_at
-        deadline_s = PROGRESS_DEADLINE_S if live else FIRST_PROGRESS_DEADLINE_S
+                self._prove(None)
+        elif idle is not None:
+            self._started_at = now
+            self._pause(idle)
+        else:
+            self._check_deadline(now)
+
+    def _pause(self, why: str) -> None:
+        """Nobody takes media, and that is in order."""
+        if self.state == "live":
+            self._before.live_s += self._live_now_s()
+            self._live_since = None
+            self._advance("connecting", why)
+        elif self.message != why:
+            self.message = why
+            self._on_change(self)
+        self._prove(None)
+
+    def _check_deadline(self, now: float) -> None:
+        is_live = self.state == "live"
+        since = max(self._started_at, self._offered_since)
+        if is_live and self._progress_at is not None:
+            since = max(since, self._progress_at)
+        deadline_s = self._kind.PROGRESS_S if is_live else self._kind.FIRST_PROGRESS_S
         if now - since > deadline_s and now - self._offered_at < deadline_s:
             raise DestinationError(
                 f"{self.url.shown} has taken nothing for {now - since:.0f} s although media "
                 "is offered; connecting anew"
             )
 
+    def _look_at_losses(self, output: Output) -> None:
+        """Says that a destination is too slow, while it is."""
+        dropped = output.dropped - self._dropped_seen
+        if dropped and self.state == "live" and time.monotonic() - self._slow_at >= SLOW_TELL_S:
+            self._slow_at = time.monotonic()
+            self._dropped_seen = output.dropped
+            self._on_error(
+                self,
+                TooSlow(
+                    f"{self.url.shown} takes less than the stream brings: {dropped} frames were "
+                    "left out; lower the encoder's bitrate, or look at the way there"
+                ),
+            )
+
     async def _retire(self, output: Output) -> None:
-        if self._output is not None:  # else it never started, and has no numbers
-            self._bytes_before += max(self._bytes_now, output.bytes_out())
+        self._bytes_now = max(self._bytes_now, output.bytes_out())
+        self._before = self.totals
         self._output = None
         self._bytes_now = 0
-        self._dropped_before += output.dropped
-        self._live_before_s += self._live_now_s()
         self._live_since = None
         await output.stop()
 
     def _live_now_s(self) -> float:
         return 0.0 if self._live_since is None else time.monotonic() - self._live_since
+
+    def _prove(self, error: StrataError | None) -> None:
+        if not self._proven.done():
+            self._proven.set_result(error)
 
     def _advance(self, state: ForwardState, message: str) -> None:
         if state == self.state:

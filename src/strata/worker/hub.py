@@ -1,70 +1,112 @@
 """Where one stream becomes many: access units and packets to every forward.
 
-The hub keeps the group of pictures that is on the air, so that a forward that joins, or
+The hub keeps what is on the air since the last key frame, so that a forward that joins, or
 comes back, begins with a key frame at once instead of waiting for the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Final
 
+from strata.worker.egress import Rate
 from strata.worker.forward import Forward
+from strata.worker.ts_keys import Packets, TsKeys
 from strata.worker.units import AccessUnit, Program
 
 CACHE_BYTES_MAX: Final = 16 * 1024 * 1024
 """A longer group of pictures is not cached: 6 s at the egress cap, 25 s at 5 Mbps."""
+
+AT_ONCE_S: Final = 0.3
+"""So much a forward may be given at once that passes things on at the pace it gets them."""
 
 
 class Hub:
     """Feeds the forwards of one stream. Everything happens on the event loop."""
 
     def __init__(self) -> None:
-        self.forwards: dict[str, Forward] = {}
         loop = asyncio.get_running_loop()
         self.program: asyncio.Future[Program] = loop.create_future()
-        self._packets: asyncio.Future[Program] = loop.create_future()
-        self._cache: list[AccessUnit] = []
-        self._cache_bytes = 0
-        self._key_at_ns: int | None = None
         self.keyframe_interval_s: float | None = None
+        self._packets_flow: asyncio.Future[Program] = loop.create_future()
+        self._takers: list[Forward] = []
+        self._units: list[AccessUnit] = []
+        self._units_bytes = 0
+        self._packets: list[Packets] = []
+        self._packets_bytes = 0
+        self._packets_key_at = 0.0
+        self._keys = TsKeys()
+        self.units_rate = Rate()
+        self.packets_rate = Rate()
+        self._key_at_ns: int | None = None
 
     def add(self, forward: Forward) -> None:
-        self.forwards[forward.id] = forward
-        forward.start(self.program if forward.feed == "units" else self._packets, self.prime)
+        """Starts to feed it."""
+        self._takers.append(forward)
+        flow = self.program if forward.feed == "units" else self._packets_flow
+        forward.start(flow, self.prime)
+
+    def remove(self, forward: Forward) -> None:
+        if forward in self._takers:
+            self._takers.remove(forward)
 
     def prime(self, forward: Forward) -> None:
-        """Gives a forward the group of pictures so far; what follows comes by itself."""
+        """Gives a forward what there is since the last key frame; the rest comes by itself."""
         if forward.feed == "units":
-            for unit in self._cache:
+            for unit in self._units:
                 forward.push(unit)
+        elif forward.takes_bursts or time.monotonic() - self._packets_key_at < AT_ONCE_S:
+            for packets in self._packets:
+                forward.push_packets(packets)
+
+    def measure(self, stamp_s: float, packets: int, units: int) -> None:
+        """Takes in how many bytes of each came at that time on the sender's clock."""
+        self.packets_rate.add(stamp_s, packets)
+        self.units_rate.add(stamp_s, units)
 
     def push_packets(self, batch: bytes) -> None:
-        if not self._packets.done():
-            self._packets.set_result(Program(None, None))  # packets need no program
-        for forward in self.forwards.values():
-            if forward.feed == "packets":
-                forward.push_packets(batch)
+        if not batch:
+            return
+        if not self._packets_flow.done():
+            self._packets_flow.set_result(Program(None, None))  # packets need no program
+        now = time.monotonic()
+        for packets in self._keys.split(batch, now):
+            self._remember_packets(packets, now)
+            for forward in self._takers:
+                if forward.feed == "packets":
+                    forward.push_packets(packets)
 
     def push(self, units: Iterable[AccessUnit]) -> None:
-        takers = [forward for forward in self.forwards.values() if forward.feed == "units"]
+        takers = [forward for forward in self._takers if forward.feed == "units"]
         for unit in units:
             self._remember(unit)
             for forward in takers:
                 forward.push(unit)
+
+    def _remember_packets(self, packets: Packets, now: float) -> None:
+        if packets.key:
+            self._packets.clear()
+            self._packets_bytes = 0
+            self._packets_key_at = now
+        elif not self._packets:
+            return
+        self._packets.append(packets)
+        self._packets_bytes += len(packets.data)
+        if self._packets_bytes > CACHE_BYTES_MAX:
+            self._packets.clear()
 
     def _remember(self, unit: AccessUnit) -> None:
         if unit.track == "video" and unit.key:
             if self._key_at_ns is not None and 0 <= self._key_at_ns < unit.dts_ns:
                 self.keyframe_interval_s = round((unit.dts_ns - self._key_at_ns) / 1e9, 3)
             self._key_at_ns = unit.dts_ns
-            self._cache.clear()
-            self._cache_bytes = 0
-        elif not self._cache:
+            self._units.clear()
+            self._units_bytes = 0
+        elif not self._units:
             return  # no key frame yet, or the group has outgrown the cache
-        self._cache.append(unit)
-        self._cache_bytes += unit.size
-        if self._cache_bytes > CACHE_BYTES_MAX:
-            self._cache.clear()
-            self._cache_bytes = 0
+        self._units.append(unit)
+        self._units_bytes += unit.size
+        if self._units_bytes > CACHE_BYTES_MAX:
+            self._units.clear()

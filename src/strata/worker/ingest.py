@@ -1,6 +1,6 @@
 """From a transport stream to access units.
 
-    (TS batches) -> tsdemux -> h264parse | h265parse | aacparse -> appsink
+    (TS batches) -> tsdemux -> h264parse | capssetter ! h265parse | aacparse -> appsink
 
 There is no thread in it: :meth:`Ingest.push` demultiplexes and parses a batch (a fraction of
 a millisecond) before it returns, and :meth:`Ingest.pull` fetches what came of it.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from strata.worker.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
@@ -18,7 +19,7 @@ from strata.worker.units import NO_TIME, AccessUnit, Program, Track
 
 log = logging.getLogger(__name__)
 
-ELEMENTS: Final = ("tsdemux", "h264parse", "h265parse", "aacparse", "appsink")
+ELEMENTS: Final = ("tsdemux", "h264parse", "capssetter", "h265parse", "aacparse", "appsink")
 
 PARSERS: Final[dict[str, tuple[Track, str, str]]] = {
     # H.264 in FLV, MP4 and Matroska is length-prefixed ("avc"): parsed once, here.
@@ -28,6 +29,12 @@ PARSERS: Final[dict[str, tuple[Track, str, str]]] = {
 }
 """By the caps that the demuxer offers: track, parser, and the form that forwards are given."""
 
+WHOLE_UNITS: Final = "video/x-h265,alignment=au"
+"""A packetized elementary stream of H.265 holds one access unit in each packet (ETSI TS 101 154
+section 5.14.1). h265parse 1.22 has to be told: looking for their ends itself, it takes the
+first byte of the next for the last of this one, and gives each unit the stamps of the one
+before."""
+
 TS_CAPS: Final = "video/mpegts,systemstream=true,packetsize=188"
 
 
@@ -36,7 +43,7 @@ class _Branch:
     """One elementary stream on its way out of the demuxer."""
 
     track: Track
-    parser: Any
+    elements: list[Any]
     sink: Any
 
 
@@ -160,7 +167,7 @@ class Ingest:
         for other, branch in self._branches.items():
             if branch.track == track and other.split("_")[1] == generation:
                 return
-        parser = make(parser_name)
+        parser: Any = make(parser_name)
         sink: Any = make(
             "appsink",
             sync=False,
@@ -171,19 +178,24 @@ class Ingest:
         )
         # Without "async" a sink added to a running pipeline does not wait for a preroll.
         sink.set_property("async", False)
-        for element in (parser, sink):
+        elements = [parser, sink]
+        if parser_name == "h265parse":
+            whole: Any = Gst.Caps.from_string(WHOLE_UNITS)
+            elements.insert(0, make("capssetter", caps=whole, join=True, replace=False))
+        for element in elements:
             self._pipeline.add(element)
-        parser.link(sink)
-        sink.sync_state_with_parent()
-        parser.sync_state_with_parent()
-        pad.link(parser.get_static_pad("sink"))
-        self._branches[pad.get_name()] = _Branch(track, parser, sink)
+        for element, following in pairwise(elements):
+            element.link(following)
+        for element in reversed(elements):
+            element.sync_state_with_parent()
+        pad.link(elements[0].get_static_pad("sink"))
+        self._branches[pad.get_name()] = _Branch(track, elements, sink)
 
     def _on_pad_removed(self, demuxer: Gst.Element, pad: Any) -> None:
         branch = self._branches.pop(pad.get_name(), None)
         if branch is None:
             return
-        for element in (branch.parser, branch.sink):
+        for element in branch.elements:
             element.set_state(Gst.State.NULL)
             self._pipeline.remove(element)
 

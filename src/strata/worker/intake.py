@@ -81,14 +81,18 @@ class Intake:
     def _carry(self) -> None:
         """Moves one batch from the inbox to the hub."""
         batch = self._receiver.take()
+        stamp_s, passed_bytes = 0.0, 0
         if batch:
             self._last_batch_at = time.monotonic()
             self._on_media()
             for at_s, passed in self._start.pass_on(batch, self._last_batch_at):
                 self._hub.push_packets(passed)
+                passed_bytes += len(passed)
                 for stamp_s, piece in self._pace.split(passed, at_s):
                     self._ingest.push(piece, stamp_s)
         units = list(self._ingest.pull())
+        if passed_bytes:
+            self._hub.measure(stamp_s, passed_bytes, sum(unit.size for unit in units))
         if units:
             self._first_unit_at = self._first_unit_at or time.monotonic()
             self._hub.push(units)

@@ -1,23 +1,23 @@
-"""One attempt to reach a destination: a pipeline of its own.
+"""One attempt to reach a destination. Each kind (:mod:`strata.worker.kinds`) is one.
 
-    appsrc (per track, or one for the transport stream) -> what the kind needs -> sink
-
-Each kind of destination (:mod:`strata.worker.kinds`) subclasses :class:`Output` and says
-which elements stand between.
+An output takes media as soon as it is made, bounds what waits in it, and says how much the
+destination has taken. It ends once: because it was asked to, or with an error.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
-from strata.errors import DestinationError, StrataError
+from strata.errors import DestinationError, StrataError, UnsupportedMedia
 from strata.secrets import scrub
-from strata.tasks import in_thread
-from strata.wire.forward_url import ForwardUrl, Kind
-from strata.worker.gst import Gst, bus_error, make, pop_messages, watch_bus
-from strata.worker.units import AccessUnit, Program, Track
+from strata.wire.forward_url import ForwardUrl
+from strata.worker.pipeline import START_DEADLINE_S, STOP_DEADLINE_S, Feeder, Pipeline
+from strata.worker.ts_keys import Packets
+from strata.worker.units import AccessUnit, Program, codec_of
+
+__all__ = ["START_DEADLINE_S", "STOP_DEADLINE_S", "Feed", "Output", "PipelineOutput"]
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,9 @@ QUEUE_BYTES_MAX: Final = 12 * 1024 * 1024
 """Media that may wait for a slow destination, per track: 5 s at the egress cap of 20 Mbps,
 19 s at 5 Mbps, so well above a group of pictures, and a fraction of a worker's memory."""
 
-START_DEADLINE_S: Final = 5.0
-STOP_DEADLINE_S: Final = 3.0
+QUEUE_S_MAX: Final = 10.0
+"""And by time, so that a destination that was slow for a while is not behind for the rest of
+the broadcast. Above the longest group of pictures in use."""
 
 
 class Output:
@@ -37,135 +38,198 @@ class Output:
     Args:
         url: where to.
         program: the tracks to expect; empty for an output that takes packets.
-        peak_kbps: what the socket may send at most; 0 for no limit.
-        on_end: called on the event loop, once, when the pipeline ended: with the error, or
+        share_kbps: what it may send at most; 0 for no limit.
+        on_end: called on the event loop, once, when the output ended: with the error, or
             with None after :meth:`end` when everything has been delivered.
     """
 
-    KIND: ClassVar[Kind]
     FEED: ClassVar[Feed] = "units"
     ELEMENTS: ClassVar[tuple[str, ...]]
+    NETWORKED: ClassVar[bool] = False
+    """Whether what it sends counts against the egress cap."""
+    RIGID: ClassVar[bool] = False
+    """Whether it cannot be held to its share by pacing."""
+    OVERHEAD: ClassVar[float] = 1.02
+    """What it sends at most, in terms of the media that it is given."""
+    TAKES_BURSTS: ClassVar[bool] = True
+    """Whether it can be given seconds of media at once."""
+    VIDEO: ClassVar[frozenset[str]] = frozenset(("h264", "h265"))
+    AUDIO: ClassVar[frozenset[str]] = frozenset(("aac",))
+    FIRST_PROGRESS_S: ClassVar[float] = 15.0
+    """From the first media to the first byte taken: name, connection, handshake, publish."""
+    PROGRESS_S: ClassVar[float] = 20.0
+    """A destination that takes nothing for this long, while media is offered, has stalled."""
 
     def __init__(
         self,
         url: ForwardUrl,
         program: Program,
-        peak_kbps: int,
+        share_kbps: int,
         on_end: Callable[[StrataError | None], None],
     ) -> None:
         self.url = url
         self.program = program
-        self.peak_kbps = peak_kbps
+        self.share_kbps = share_kbps
         self.dropped = 0
         self._on_end = on_end
         self._ended = False
-        self._sources: dict[Track | Literal["packets"], Any] = {}
-        self._wants_key = True
-        self._pipeline = Gst.Pipeline.new(None)
-        self._unwatch: Callable[[], None] = lambda: None
 
     # What a kind provides.
-
-    @classmethod
-    def check(cls, program: Program) -> None:
-        """Raises UnsupportedMedia where the destination cannot carry these codecs."""
 
     @classmethod
     def prepare(cls, url: ForwardUrl) -> None:
         """Raises BadUrl where it is plain before any media that the URL cannot work."""
 
-    def build(self, pipeline: Gst.Pipeline) -> None:
-        """Adds and links the elements; sources come from :meth:`add_source`."""
+    async def start(self) -> None:
+        raise NotImplementedError
+
+    def push(self, unit: AccessUnit) -> None:
+        raise NotImplementedError
+
+    def push_packets(self, packets: Packets) -> None:
         raise NotImplementedError
 
     def bytes_out(self) -> int:
         """Bytes that the destination has taken since the start."""
         raise NotImplementedError
 
+    def idle(self) -> str | None:
+        """Why taking nothing is in order at the moment, or None where it is not."""
+        return None
+
+    def copies(self) -> int:
+        """How often it sends the stream at the moment."""
+        return 1
+
+    def set_share(self, kbps: int) -> None:
+        """Another limit on what it may send."""
+        self.share_kbps = kbps
+
+    def end(self) -> None:
+        """No more media: deliver what is queued, close cleanly, then ``on_end(None)``."""
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        """Ends, delivered or not."""
+        raise NotImplementedError
+
+    # What all share.
+
+    @classmethod
+    def check(cls, program: Program, url: ForwardUrl) -> None:
+        """Raises UnsupportedMedia where the destination cannot carry these codecs."""
+        for caps, known in ((program.video, cls.VIDEO), (program.audio, cls.AUDIO)):
+            if caps is not None and codec_of(caps) not in known:
+                wanted = " or ".join(sorted(map(str.upper, known)))
+                raise UnsupportedMedia(
+                    f"the sender's stream holds {codec_of(caps)}, and {url.shown} can carry "
+                    f"{wanted} only from this machine; set the encoder to {wanted}"
+                )
+
+    def scrub(self, text: str) -> str:
+        return scrub(text, self.url.url)
+
+    def finish(self, error: StrataError | None) -> None:
+        if not self._ended:
+            self._ended = True
+            self._on_end(error)
+
+
+class PipelineOutput(Output):
+    """An output that is one GStreamer pipeline from its first unit to its last."""
+
+    def __init__(
+        self,
+        url: ForwardUrl,
+        program: Program,
+        share_kbps: int,
+        on_end: Callable[[StrataError | None], None],
+    ) -> None:
+        super().__init__(url, program, share_kbps, on_end)
+        self.pipeline = Pipeline(url.shown, self._on_pipeline_end)
+        self._gate = Gate(program)
+        self._packet_gate = PacketGate()
+        self.build()
+
+    def build(self) -> None:
+        """Adds and links the elements of :attr:`pipeline`."""
+        raise NotImplementedError
+
     def explain(self, text: str, debug: str) -> StrataError:
         """An error of the pipeline in the operator's words."""
         return DestinationError(f"{self.url.shown}: {text}")
 
-    # What all share.
-
-    def add_source(self, track: Track | Literal["packets"], caps: Gst.Caps | None) -> Any:
-        # Not "live": a muxer then waits for both tracks instead of for the clock, and its
-        # output depends on the stamps alone. max-bytes=0: the bound is kept in _has_room().
-        source = make("appsrc", format=Gst.Format.TIME, caps=caps, max_bytes=0)
-        self._pipeline.add(source)
-        self._sources[track] = source
-        return source
-
     async def start(self) -> None:
-        """Builds and starts the pipeline; a failure comes through ``on_end``."""
-        self.build(self._pipeline)
-        self._unwatch = watch_bus(self._pipeline.get_bus(), self._on_bus)
-        await in_thread(
-            "output-start", lambda: self._pipeline.set_state(Gst.State.PLAYING), START_DEADLINE_S
-        )
+        await self.pipeline.start()
 
     def push(self, unit: AccessUnit) -> None:
-        """Queues a unit, or drops it: until the first key frame, and, when the destination
-        is too slow, whole groups of pictures up to the next key frame that fits."""
-        source = self._sources.get(unit.track)
-        if source is None:
+        if not self.pipeline.takes(unit.track):
             return
-        if self._wants_key:
-            if not self._is_start(unit):
-                self.dropped += unit.track == "video"
-                return
-            self._wants_key = False
-        if not self._has_room(source):
-            self._wants_key = True
+        if self._gate.passes(unit, self._has_room):
+            self.pipeline.push_sample(unit.track, unit.sample)
+        elif unit.track == "video" and self._gate.was_open:
             self.dropped += 1
-            return
-        source.push_sample(unit.sample)
 
-    def push_packets(self, batch: bytes) -> None:
-        """Queues whole transport-stream packets, or drops them where there is no room."""
-        source = self._sources["packets"]
-        if self._has_room(source):
-            source.push_buffer(Gst.Buffer.new_wrapped(batch))
-        else:
-            self.dropped += len(batch) // 188
+    def push_packets(self, packets: Packets) -> None:
+        gate = self._packet_gate
+        is_joining = not gate.is_open
+        if gate.passes(packets, self._has_room("packets")):
+            data = packets.tables + packets.data if is_joining else packets.data
+            self.pipeline.push_bytes("packets", data)
+        elif gate.was_open:
+            self.dropped += packets.pictures
 
     def end(self) -> None:
-        """No more media: deliver what is queued, close cleanly, then ``on_end(None)``."""
-        for source in self._sources.values():
-            source.end_of_stream()
+        self.pipeline.end()
 
     async def stop(self) -> None:
-        """Ends the pipeline, delivered or not. One that hangs is left behind."""
-        self._unwatch()
         self._ended = True
-        try:
-            await in_thread(
-                "output-stop", lambda: self._pipeline.set_state(Gst.State.NULL), STOP_DEADLINE_S
-            )
-        except TimeoutError:
-            log.error("%s does not let go after %.0f s; left behind", self.url, STOP_DEADLINE_S)
+        await self.pipeline.stop()
 
-    def _is_start(self, unit: AccessUnit) -> bool:
-        if self.program.video is not None:
-            return unit.track == "video" and unit.key and self._has_room(self._sources["video"])
-        return unit.key
+    def _has_room(self, feeder: Feeder) -> bool:
+        pipeline = self.pipeline
+        return (
+            pipeline.queued_bytes(feeder) < QUEUE_BYTES_MAX
+            and pipeline.queued_s(feeder) < QUEUE_S_MAX
+        )
 
-    def _has_room(self, source: Any) -> bool:
-        return int(source.get_current_level_bytes()) < QUEUE_BYTES_MAX
+    def _on_pipeline_end(self, failure: tuple[str, str] | None) -> None:
+        if failure is None:
+            self.finish(None)
+            return
+        text, debug = map(self.scrub, failure)
+        log.info("%s: %s (%s)", self.url, text, " ".join(debug.split()))
+        self.finish(self.explain(text, debug))
 
-    def _on_bus(self) -> None:
-        for message in pop_messages(self._pipeline.get_bus()):
-            if message.type == Gst.MessageType.EOS:
-                self._finish(None)
-            elif message.type == Gst.MessageType.ERROR:
-                text, debug = (scrub(each, self.url.url) for each in bus_error(message))
-                log.info("%s: %s (%s)", self.url, text, " ".join(debug.split()))
-                self._finish(self.explain(text, debug))
-            else:
-                warning = scrub(bus_error(message)[0], self.url.url)
-                log.warning("%s: %s", self.url, warning)
 
-    def _finish(self, error: StrataError | None) -> None:
-        if not self._ended:
-            self._ended = True
-            self._on_end(error)
+class Gate:
+    """Which units go on to a destination: from a key frame, and as long as there is room;
+    after that from the next key frame that has room."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._is_open = False
+        self.was_open = False
+
+    def passes(self, unit: AccessUnit, has_room: Callable[[Feeder], bool]) -> bool:
+        if not self._is_open and not self._may_open(unit):
+            return False
+        self._is_open = has_room(unit.track)
+        self.was_open = self.was_open or self._is_open
+        return self._is_open
+
+    def _may_open(self, unit: AccessUnit) -> bool:
+        return unit.key and (self._program.video is None or unit.track == "video")
+
+
+class PacketGate:
+    """The same for packets."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.was_open = False
+
+    def passes(self, packets: Packets, has_room: bool) -> bool:
+        self.is_open = has_room and (self.is_open or packets.key)
+        self.was_open = self.was_open or self.is_open
+        return self.is_open

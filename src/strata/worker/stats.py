@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from strata.rist import Counters, LinkCounters
@@ -45,11 +45,11 @@ class StatsMeter:
         if stats["received"] and stats["avg_buffer_time"]:
             self._buffer_ms = float(stats["avg_buffer_time"])
 
-    def measure(self, counters: Counters, hub: Hub, id: wire.CommandId = None) -> wire.Stats:
+    def measure(self, counters: Counters, hub: Hub, all_forwards: Sequence[Forward]) -> wire.Stats:
         now = time.monotonic()
         passed_s = max(now - self._last_at, 1e-3)
         cpu_s = _cpu_s()
-        forwards = [self._forward(forward, passed_s) for forward in hub.forwards.values()]
+        forwards = [self._forward(forward, passed_s) for forward in all_forwards]
         link_bytes = [self._since(f"link-{link.port}", link.bytes) for link in counters.links]
         stats = wire.Stats(
             bitrate_in_kbps=_kbps(self._since("in", counters.bytes), passed_s),
@@ -65,7 +65,6 @@ class StatsMeter:
                 for link, size in zip(counters.links, link_bytes, strict=True)
             ],
             forwards=forwards,
-            id=id,
         )
         self._last_at = now
         self._last_cpu_s = cpu_s
@@ -89,15 +88,16 @@ class StatsMeter:
 
     def _forward(self, forward: Forward, passed_s: float) -> wire.ForwardStats:
         age_s = forward.progress_age_s
+        totals = forward.totals
         return wire.ForwardStats(
             forward=forward.id,
             kind=forward.url.kind,
             state=forward.state,
-            bitrate_kbps=_kbps(self._since(forward.id, forward.bytes_out), passed_s),
-            bytes=forward.bytes_out,
-            dropped_frames=forward.dropped_frames,
-            reconnects=forward.reconnects,
-            live_s=round(forward.live_s, 1),
+            bitrate_kbps=_kbps(self._since(forward.id, totals.bytes), passed_s),
+            bytes=totals.bytes,
+            dropped_frames=totals.dropped,
+            reconnects=totals.reconnects,
+            live_s=round(totals.live_s, 1),
             last_progress_age_s=None if age_s is None else round(age_s, 2),
         )
 

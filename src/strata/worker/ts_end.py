@@ -62,6 +62,21 @@ class TsEnd:
         self._release(len(self._held))
         return bytes(kept)
 
+    def cut(self, video_pid: int | None) -> tuple[bytes, bytes]:
+        """The rest, where another file begins with the packets that come next: what is whole
+        for this file, and the beginnings of units for that one.
+
+        Args:
+            video_pid: a picture begins with the next packets, so the newest one is whole.
+        """
+        here, there = bytearray(), bytearray()
+        for offset in range(0, len(self._held), PACKET):
+            pid = (self._held[offset + 1] & 0x1F) << 8 | self._held[offset + 2]
+            is_whole = pid == video_pid or offset < self._open.get(pid, offset + 1)
+            (here if is_whole else there).extend(self._held[offset : offset + PACKET])
+        self._release(len(self._held))
+        return bytes(here), bytes(there)
+
     def _release(self, size: int) -> bytes:
         """Takes that many bytes off the front."""
         released = bytes(self._held[:size])

@@ -14,11 +14,12 @@ import strata
 from strata.errors import SenderError, StrataError
 from strata.rist import Receiver, ReceiverTuning
 from strata.tasks import TaskGroup
+from strata.wire import forward_url
 from strata.wire import worker as wire
-from strata.worker import gst, ingest, kinds
+from strata.worker import forwards, gst, ingest
 from strata.worker.config import WorkerConfig
 from strata.worker.control_socket import Client, ControlSocket
-from strata.worker.forward import Forward
+from strata.worker.forwards import Forwards
 from strata.worker.hub import Hub
 from strata.worker.intake import Intake
 from strata.worker.stats import StatsMeter
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 STATS_AGAIN_S: Final = 0.2
 """Two clients that ask within this time get the same numbers: a rate over less is noise."""
+
+FLOWING_S: Final = 2.0
+"""Without media for so long, a new destination cannot prove itself."""
 
 EXIT_STATUS: Final[dict[wire.StopReason, int]] = {
     "eos": 0,
@@ -52,6 +56,7 @@ class Worker:
         self._stoppers: list[tuple[Client, wire.Command]] = []
         self._meter = StatsMeter()
         self._stats: tuple[float, wire.Stats] | None = None
+        self._stats_interval_s = config.stats_interval_ms / 1000
 
     async def run(self) -> int:
         """Carries the stream until told to stop; returns the exit status.
@@ -64,15 +69,12 @@ class Worker:
         self._stop: asyncio.Future[wire.StopReason] = self._loop.create_future()
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self._request_stop, "eos")
-        gst.require(
-            (
-                *ingest.ELEMENTS,
-                *(e for f in config.forwards for e in kinds.BY_KIND[f.kind].ELEMENTS),
-            )
-        )
-        for forward in config.forwards:
-            kinds.BY_KIND[forward.kind].prepare(forward)
+        gst.require(ingest.ELEMENTS)
+        forwards.require(config.forwards)
         self._hub = Hub()
+        self._forwards = Forwards(
+            self._hub, config.max_egress_kbps, self._tell, self._is_media_flowing
+        )
         self._receiver = Receiver(
             config.ports,
             config.psk,
@@ -99,11 +101,7 @@ class Worker:
 
     def _begin(self) -> None:
         config = self._config
-        for number, url in enumerate(config.forwards, 1):
-            peak_kbps = config.peak_kbps if url.host is not None else 0
-            self._hub.add(
-                Forward(f"fwd_{number}", url, peak_kbps, self._on_forward, self._on_forward_error)
-            )
+        self._forwards.start(config.forwards)
         self._intake.start()
         self._tasks.spawn("stats", self._report())
         self._tasks.spawn("watch", self._watch())
@@ -123,7 +121,7 @@ class Worker:
     async def _end(self, reason: wire.StopReason) -> None:
         """Puts out what is there, closes each forward, says goodbye."""
         self._intake.stop()
-        await asyncio.gather(*(forward.stop() for forward in self._hub.forwards.values()))
+        await self._forwards.stop()
         for client, command in self._stoppers:
             client.send(wire.Ok("stop", command.id))
         self._socket.broadcast(wire.Stopped(reason))
@@ -183,7 +181,7 @@ class Worker:
 
     async def _report(self) -> None:
         while True:
-            await asyncio.sleep(self._config.stats_interval_ms / 1000)
+            await asyncio.sleep(self._stats_interval_s)
             for report in self._receiver.take_reports():
                 self._meter.add_report(report)
             self._socket.broadcast(self._measure(None))
@@ -191,7 +189,8 @@ class Worker:
     def _measure(self, id: wire.CommandId) -> wire.Stats:
         now = time.monotonic()
         if self._stats is None or now - self._stats[0] > STATS_AGAIN_S:
-            self._stats = (now, self._meter.measure(self._receiver.counters(), self._hub))
+            measured = self._meter.measure(self._receiver.counters(), self._hub, self._forwards.all)
+            self._stats = (now, measured)
         return wire.with_id(self._stats[1], id)
 
     def _set_input(self, state: wire.InputState) -> None:
@@ -217,7 +216,7 @@ class Worker:
             self._ready,
             wire.Input(self._input.state, since_s),
             self._program_event(),
-            *(forward.event() for forward in self._hub.forwards.values()),
+            *(forward.event() for forward in self._forwards.all),
         ]
 
     def _on_command(self, command: wire.Command, client: Client) -> None:
@@ -227,12 +226,55 @@ class Worker:
                 self._request_stop("eos")
             case wire.GetStats():
                 client.send(self._measure(command.id))
+            case wire.Configure():
+                client.send(self._configure(command))
+            case _:
+                self._tasks.spawn("change", self._change(client, command))
 
-    def _on_forward(self, forward: Forward) -> None:
-        self._socket.broadcast(forward.event())
+    def _configure(self, command: wire.Configure) -> wire.Event:
+        if command.slate is not None or command.slate_now is not None:
+            return wire.Error(
+                "a slate is not part of this version; nothing was changed",
+                "bad_arguments",
+                id=command.id,
+            )
+        if command.stats_interval_ms is not None:
+            self._stats_interval_s = command.stats_interval_ms / 1000
+        if command.max_egress_kbps is not None:
+            self._forwards.set_cap(command.max_egress_kbps)
+        return wire.Ok("configure", command.id)
 
-    def _on_forward_error(self, forward: Forward, error: StrataError) -> None:
-        self._socket.broadcast(wire.Error(error.message, error.code, forward=forward.id))
+    async def _change(self, client: Client, command: wire.ForwardCommand) -> None:
+        """Carries out a change of the forwards and answers, whatever comes of it."""
+        try:
+            answer = await self._changed(command)
+        except StrataError as error:
+            client.send(wire.Error(error.message, error.code, id=command.id))
+        except asyncio.CancelledError:
+            client.send(wire.Error("the stream has ended meanwhile", "ended", id=command.id))
+            raise
+        else:
+            client.send(answer)
+
+    async def _changed(self, command: wire.ForwardCommand) -> wire.Ok:
+        match command:
+            case wire.AddForward():
+                forward = await self._forwards.add(forward_url.parse(command.url))
+                return wire.Ok("add_forward", command.id, forward.id)
+            case wire.RemoveForward():
+                await self._forwards.remove(command.forward)
+                return wire.Ok("remove_forward", command.id, command.forward)
+            case wire.UpdateForward():
+                url = forward_url.parse(command.url)
+                forward, overlap = await self._forwards.update(command.forward, url)
+                return wire.Ok("update_forward", command.id, forward.id, overlap)
+
+    def _tell(self, event: wire.Event) -> None:
+        self._socket.broadcast(event)
+
+    def _is_media_flowing(self) -> bool:
+        at = self._last_media_at
+        return at is not None and time.monotonic() - at < FLOWING_S and self._hub.program.done()
 
     def _on_task_failure(self, name: str, error: BaseException) -> None:
         self._socket.broadcast(

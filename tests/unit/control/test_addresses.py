@@ -221,9 +221,10 @@ async def test_or_one_of_them_on_one_port(tmp_path: Path) -> None:
         "no url",
         "rtmp://host",
         "rtmp:///live/key",
-        "http://host/x",
-        "file:///x.mkv",
-        "srt://h:1",
+        "http:///x",
+        "udp://host/x",
+        "file:///x.avi",
+        "srt://h",
     ],
 )
 async def test_what_is_no_forward_url_is_refused(url: str, tmp_path: Path) -> None:
@@ -274,7 +275,7 @@ async def test_a_path_outside_is_refused_whatever_is_allowed(
     full = url.format(media=media, data=media.parent)
     error = await refused(full, media, Forward(allow_private=allow_private))
     assert type(error) is AddressRefused
-    assert f"recordings over the API lie in {media}; write file:name.ts" in error.message
+    assert f"what streams write lies in {media}; write file:name.ts" in error.message
 
 
 @pytest.mark.parametrize("target", ["folder", "file", "nowhere yet"])
@@ -319,3 +320,26 @@ async def test_nothing_is_resolved_for_a_file(monkeypatch: pytest.MonkeyPatch, m
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     assert await check(f"file://localhost{media}/x.ts", RULES, media)
+
+
+async def test_a_playlist_lies_in_the_media_folder_too(tmp_path: Path) -> None:
+    rules = Forward()
+    assert await check("hls:show", rules, tmp_path) == f"hls://{tmp_path}/show"
+    inside = f"hls://{tmp_path}/show?target-duration=2"
+    assert await check(inside, rules, tmp_path) == inside
+    for outside in ("hls:///etc", "hls:../show", f"hls://{tmp_path}/../show"):
+        with pytest.raises(AddressRefused, match="what streams write lies in"):
+            await check(outside, rules, tmp_path)
+
+
+async def test_callers_may_be_waited_for_on_ports_that_nobody_else_needs(tmp_path: Path) -> None:
+    rules, senders = Forward(), range(15_000, 16_001)
+    url = "srt://:9000?mode=listener&passphrase=correct-horse"
+    assert await check(url, rules, tmp_path, senders) == url
+    for port, kept_for in ((161, "the system"), (15_000, "senders"), (16_000, "senders")):
+        with pytest.raises(AddressRefused, match=f"kept for {kept_for}"):
+            await check(f"srt://:{port}", rules, tmp_path, senders)
+    local = "srt://127.0.0.1:9000?mode=listener"
+    with pytest.raises(AddressRefused, match="names an address of this machine"):
+        await check(local, rules, tmp_path, senders)
+    assert await check(local, Forward(allow_private=True), tmp_path, senders) == local

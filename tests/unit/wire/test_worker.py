@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from strata.wire import worker as wire
 
+KEY = "abcd-efgh-1234"
+URL = f"rtmp://host/app/{KEY}"
+
 STATS = wire.Stats(
     bitrate_in_kbps=5200.5,
     bitrate_out_kbps=5100.0,
@@ -35,6 +38,8 @@ EVENTS: list[wire.Event] = [
     STATS,
     wire.Ok("stop", 7),
     wire.Ok("stop", "an-id"),
+    wire.Ok("update_forward", 7, forward="fwd_1", overlap=False),
+    wire.Ok("remove_forward", forward="fwd_2"),
     wire.Error("refused", "unreachable", forward="fwd_1"),
     wire.Error("not a command", "bad_command", id=3),
     wire.Stopped("eos"),
@@ -45,6 +50,13 @@ COMMANDS: list[wire.Command] = [
     wire.Stop(id=1),
     wire.Shutdown(id="two"),
     wire.GetStats(id=None),
+    wire.UpdateForward(URL),
+    wire.UpdateForward(URL, "fwd_1", id=3),
+    wire.AddForward(URL, id="three"),
+    wire.RemoveForward("fwd_1"),
+    wire.Configure(),
+    wire.Configure(100, 0, "off", False, id=4),
+    wire.Configure(stats_interval_ms=60_000, max_egress_kbps=10_000_000),
 ]
 
 
@@ -59,6 +71,27 @@ def test_events_survive_the_wire(event: wire.Event) -> None:
 @pytest.mark.parametrize("command", COMMANDS, ids=repr)
 def test_commands_survive_the_wire(command: wire.Command) -> None:
     assert wire.decode_command(wire.encode(command)) == command
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=repr)
+def test_no_command_shows_its_url(command: wire.Command) -> None:
+    assert "host" not in f"{command!r} {command}"
+    assert "fwd_1" in repr(command) or getattr(command, "forward", None) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (wire.UpdateForward(URL), {"cmd", "url"}),
+        (wire.UpdateForward(URL, "fwd_1", 1), {"cmd", "url", "forward", "id"}),
+        (wire.AddForward(URL), {"cmd", "url"}),
+        (wire.RemoveForward("fwd_1"), {"cmd", "forward"}),
+        (wire.Configure(), {"cmd"}),
+        (wire.Configure(slate_now=False), {"cmd", "slate_now"}),
+    ],
+)
+def test_a_command_says_no_more_than_is_asked(command: wire.Command, names: set[str]) -> None:
+    assert set(json.loads(wire.encode(command))) == names
 
 
 IDS = st.one_of(st.none(), st.integers(-(2**63), 2**63), st.text(st.characters(codec="utf-8")))
@@ -82,6 +115,10 @@ def test_the_fields_have_the_names_that_others_rely_on() -> None:
     assert fields(EVENTS[4]) == {"event", "forward", "kind", "state", "url", "message"}
     assert fields(wire.Error("m", "c")) == {"event", "message", "code"}
     assert fields(wire.Stopped("eos")) == {"event", "reason"}
+    assert fields(wire.Ok("stop", 7)) == {"event", "cmd", "id"}
+    assert fields(wire.Ok("add_forward", forward="fwd_1")) == {"event", "cmd", "id", "forward"}
+    overlapping = wire.Ok("update_forward", forward="fwd_1", overlap=False)
+    assert fields(overlapping) == {"event", "cmd", "id", "forward", "overlap"}
     stats = json.loads(wire.encode(STATS))
     assert set(stats) == {
         *("event", "id", "bitrate_in_kbps", "bitrate_out_kbps", "buffer_ms", "uptime_s"),
@@ -111,6 +148,11 @@ def test_the_fields_have_the_names_that_others_rely_on() -> None:
         (b'{"cmd":"shutdown","id":5}', wire.Shutdown(id=5)),
         (b' {"id": "x", "cmd": "stats", "unknown": [1, {}]} ', wire.GetStats(id="x")),
         (b'{"cmd":"stop","id":null}', wire.Stop()),
+        (b'{"cmd":"update_forward","url":"file:///a.ts"}', wire.UpdateForward("file:///a.ts")),
+        (b'{"cmd":"add_forward","url":"","id":1}', wire.AddForward("", 1)),
+        (b'{"cmd":"remove_forward","forward":"fwd_1"}', wire.RemoveForward("fwd_1")),
+        (b'{"cmd":"configure","max_egress_kbps":null}', wire.Configure()),
+        (b'{"cmd":"configure","slate_now":true,"later":1}', wire.Configure(slate_now=True)),
     ],
 )
 def test_commands_as_people_write_them(line: bytes, command: wire.Command) -> None:
@@ -135,6 +177,19 @@ def test_commands_as_people_write_them(line: bytes, command: wire.Command) -> No
         (b'{"cmd":"stop","id":1.5}', None),
         (b'{"cmd":"stop","id":[1]}', None),
         (b'{"event":"ready","id":9}', 9),
+        (b'{"cmd":"update_forward","id":1}', 1),
+        (b'{"cmd":"update_forward","url":null,"id":1}', 1),
+        (b'{"cmd":"add_forward","id":1}', 1),
+        (b'{"cmd":"remove_forward","url":"fwd_1","id":1}', 1),
+        (b'{"cmd":"configure","stats_interval_ms":99,"id":1}', 1),
+        (b'{"cmd":"configure","stats_interval_ms":60001,"id":1}', 1),
+        (b'{"cmd":"configure","stats_interval_ms":1e12,"id":1}', 1),
+        (b'{"cmd":"configure","stats_interval_ms":"1000","id":1}', 1),
+        (b'{"cmd":"configure","max_egress_kbps":-1,"id":1}', 1),
+        (b'{"cmd":"configure","max_egress_kbps":10000001,"id":1}', 1),
+        (b'{"cmd":"configure","max_egress_kbps":0.5,"id":1}', 1),
+        (b'{"cmd":"configure","slate":false,"id":1}', 1),
+        (b'{"cmd":"configure","slate_now":1,"id":1}', 1),
     ],
 )
 def test_what_is_no_command_is_refused_with_its_id(line: bytes, id: str | int | None) -> None:
@@ -149,7 +204,50 @@ def test_any_line_is_a_command_or_refused(line: bytes) -> None:
         command = wire.decode_command(line)
     except wire.BadCommand:
         return
-    assert isinstance(command, wire.Stop | wire.Shutdown | wire.GetStats)
+    assert isinstance(command, wire.Command)
+
+
+NUMBERS = st.one_of(st.none(), st.integers(-100, 100_000), st.integers(9_999_900, 10_000_100))
+
+
+@given(interval_ms=NUMBERS, cap_kbps=NUMBERS)
+def test_settings_out_of_their_bounds_are_refused(
+    interval_ms: int | None, cap_kbps: int | None
+) -> None:
+    command = wire.Configure(stats_interval_ms=interval_ms, max_egress_kbps=cap_kbps)
+    if (interval_ms is None or 100 <= interval_ms <= 60_000) and (
+        cap_kbps is None or 0 <= cap_kbps <= 10_000_000
+    ):
+        assert wire.decode_command(wire.encode(command)) == command
+    else:
+        with pytest.raises(wire.BadCommand):
+            wire.decode_command(wire.encode(command))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{{"cmd":"add_forward","url":["{URL}"]}}',
+        f'{{"cmd":"add_forward","url":{{"{URL}":1}}}}',
+        f'{{"cmd":"add_forward","url":"{URL}","id":[]}}',
+        f'{{"cmd":"add_forward","url":"{URL}"',
+        f'{{"cmd":"add_forward","uri":"{URL}"}}',
+        f'{{"cmd":"update_forward","url":"{URL}","forward":5}}',
+        f'{{"cmd":"configure","slate":["{URL}"]}}',
+        URL,
+    ],
+)
+def test_a_refusal_does_not_repeat_the_url(line: str) -> None:
+    with pytest.raises(wire.BadCommand) as caught:
+        wire.decode_command(line.encode())
+    assert KEY not in str(caught.value)
+
+
+def test_an_answer_without_a_forward_comes_back_without_one() -> None:
+    answer = wire.decode_event(b'{"event":"ok","cmd":"stop"}')
+    assert answer == wire.Ok("stop")
+    assert isinstance(answer, wire.Ok)
+    assert answer.forward is answer.overlap is msgspec.UNSET
 
 
 def test_an_event_of_a_later_version_is_passed_over() -> None:

@@ -1,7 +1,9 @@
-"""The two ends of a worker's intake, made by hand."""
+"""The two ends of a worker's intake, destinations and the smallest media there is, made by
+hand."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -9,13 +11,37 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
+from strata.errors import StrataError
 from strata.rist import Counters, LinkCounters
-from strata.worker import intake
+from strata.wire.forward_url import ForwardUrl
+from strata.worker import intake, kinds
 from strata.worker import worker as worker_module
-from strata.worker.units import AccessUnit, Program
+from strata.worker.gst import SECOND_NS, Gst
+from strata.worker.output import Output
+from strata.worker.ts_keys import Packets
+from strata.worker.units import AccessUnit, Program, Track
 
 PACKET: Final = b"\x47\x1f\xff\x10" + bytes(184)
 """A packet of stuffing: after some seconds without any tables it passes as it is."""
+
+SPS: Final = bytes.fromhex("6742c00ada7b011000000300100000030328f1226a")
+PPS: Final = bytes.fromhex("68ce0fc8")
+KEY_FRAME: Final = bytes.fromhex("6588843a2628000902e0")
+FRAMES: Final = (bytes.fromhex("419a202694"), bytes.fromhex("419a402a94"))
+"""Black, 16 by 16."""
+
+SILENCE: Final = bytes.fromhex("211004608c1c")
+AVCC: Final = (
+    b"\x01" + SPS[1:4] + b"\xff\xe1\0" + bytes([len(SPS)]) + SPS + b"\x01\0\x04" + PPS
+).hex()
+VIDEO: Final[Any] = Gst.Caps.from_string(
+    "video/x-h264,stream-format=avc,alignment=au,width=16,height=16,framerate=25/1,"
+    f"codec_data=(buffer){AVCC}"
+)
+AUDIO: Final[Any] = Gst.Caps.from_string(
+    "audio/mpeg,mpegversion=4,stream-format=raw,framed=true,channels=2,rate=48000,"
+    "codec_data=(buffer)1190"
+)
 
 
 class FakeReceiver:
@@ -119,6 +145,112 @@ class FakeIngest:
 
     def stop(self) -> None:
         self.stopped = True
+
+
+class FakeOutput(Output):
+    """A destination that does what its test says."""
+
+    ELEMENTS: ClassVar[tuple[str, ...]] = ()
+    NETWORKED: ClassVar[bool] = True
+    OVERHEAD: ClassVar[float] = 1.0
+
+    made: ClassVar[list[FakeOutput]] = []
+    prepare_error: ClassVar[StrataError | None] = None
+    check_error: ClassVar[StrataError | None] = None
+    start_error: ClassVar[BaseException | None] = None
+
+    def __init__(
+        self,
+        url: ForwardUrl,
+        program: Program,
+        share_kbps: int,
+        on_end: Callable[[StrataError | None], None],
+    ) -> None:
+        super().__init__(url, program, share_kbps, on_end)
+        self.on_end = on_end
+        self.taken = 0
+        self.waits: str | None = None
+        self.copied = 1
+        self.units: list[AccessUnit] = []
+        self.packets: list[Packets] = []
+        self.given_at_start: int | None = None
+        self.started = asyncio.Event()
+        self.asked_to_end = False
+        self.ends_when_asked = True
+        self.stops = 0
+        self.made.append(self)
+
+    @classmethod
+    def prepare(cls, url: ForwardUrl) -> None:
+        if cls.prepare_error is not None:
+            raise cls.prepare_error
+
+    @classmethod
+    def check(cls, program: Program, url: ForwardUrl) -> None:
+        if cls.check_error is not None:
+            raise cls.check_error
+
+    async def start(self) -> None:
+        self.given_at_start = len(self.units) + len(self.packets)
+        if self.start_error is not None:
+            raise self.start_error
+        await asyncio.sleep(0.1)
+        self.started.set()
+
+    def push(self, unit: AccessUnit) -> None:
+        self.units.append(unit)
+
+    def push_packets(self, packets: Packets) -> None:
+        self.packets.append(packets)
+
+    def bytes_out(self) -> int:
+        return self.taken
+
+    def idle(self) -> str | None:
+        return self.waits
+
+    def copies(self) -> int:
+        return self.copied
+
+    def end(self) -> None:
+        self.asked_to_end = True
+        if self.ends_when_asked:
+            self.on_end(None)
+
+    async def stop(self) -> None:
+        self.stops += 1
+
+
+def picture(number: int) -> AccessUnit:
+    """The pictures of a stream, three to a group, 25 a second."""
+    at_ns = SECOND_NS + number * SECOND_NS // 25
+    data = (KEY_FRAME, *FRAMES)[number % 3]
+    return unit("video", VIDEO, len(data).to_bytes(4, "big") + data, at_ns, number % 3 == 0)
+
+
+def sound(number: int) -> AccessUnit:
+    """The frames of sound of a stream, 40 ms apart."""
+    return unit("audio", AUDIO, SILENCE, SECOND_NS + number * SECOND_NS // 25, True)
+
+
+def unit(track: Track, caps: Any, data: bytes, at_ns: int, key: bool) -> AccessUnit:
+    buffer = Gst.Buffer.new_wrapped(data)
+    buffer.pts = buffer.dts = at_ns
+    buffer.duration = SECOND_NS // 25
+    if not key:
+        buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
+    sample = Gst.Sample.new(buffer, caps, None, None)
+    return AccessUnit(track, sample, len(data), key, at_ns)
+
+
+def install_output(
+    monkeypatch: pytest.MonkeyPatch, kind_of: Callable[[ForwardUrl], type[FakeOutput]]
+) -> None:
+    """Lets forwards lead to outputs made by hand, for one test."""
+    monkeypatch.setattr(FakeOutput, "made", [])
+    for name in ("prepare_error", "check_error", "start_error"):
+        monkeypatch.setattr(FakeOutput, name, None)
+    monkeypatch.setattr(kinds, "of", kind_of)
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,27 @@ def test_everything_can_be_set() -> None:
     assert found.orphan_timeout_s == 120.0
 
 
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        (RTMP, "rtmp"),
+        (f"rtmps://host/app/{KEY}", "rtmp"),
+        (f"srt://host:9000?passphrase={KEY}", "srt"),
+        ("srt://:9000", "srt"),
+        ("hls:///srv/live?playlist-length=10", "hls"),
+        (f"https://host/upload?cid={KEY}&file=", "http"),
+        ("http://host/live/", "http"),
+        ("file:///a.ts", "file"),
+        ("file:///a.mkv", "file"),
+        ("file:///a.mp4?segment-s=60", "file"),
+    ],
+)
+def test_every_kind_of_forward_is_taken(url: str, kind: str) -> None:
+    found = parse("--psk", "another-key", "--forward-to", url)
+    assert [(each.url, each.kind) for each in found.forwards] == [(url, kind)]
+    assert KEY not in repr(found)
+
+
 def test_nothing_shows_the_key() -> None:
     assert KEY not in repr(parse("--psk", KEY, "--forward-to", RTMP))
 
@@ -191,9 +212,10 @@ def test_bad_arguments_say_what_is_wrong(argv: list[str], says: str) -> None:
     ("url", "says"),
     [
         (f"rtmp://host/{KEY}", "lacks the application or the stream key"),
-        (f"http://host/{KEY}", "http:// is nothing that this version can forward to"),
+        (f"udp://host/{KEY}", "udp:// is nothing that a stream can be forwarded to"),
+        (f"srt://host?passphrase={KEY}", "names no port"),
         (KEY, "is no forward URL"),
-        ("file:///name.avi", "is no .ts file"),
+        ("file:///name.avi", "let its name end in .ts, .mkv, .mp4"),
     ],
 )
 def test_bad_urls_say_what_is_wrong(url: str, says: str) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable
 from typing import Any, ClassVar, cast, get_args
 
 import pytest
@@ -16,6 +15,7 @@ from strata.errors import (
     DestinationError,
     DestinationRefused,
     DestinationUnreachable,
+    OverCap,
     StrataError,
     UnsupportedMedia,
 )
@@ -23,105 +23,79 @@ from strata.wire import forward_url
 from strata.wire.worker import ForwardState
 from strata.worker import forward as forward_module
 from strata.worker.backoff import STEADY_S
+from strata.worker.egress import Claim
 from strata.worker.forward import (
-    EARLY_BATCHES_MAX,
-    FIRST_PROGRESS_DEADLINE_S,
     FLUSH_DEADLINE_S,
-    PROGRESS_DEADLINE_S,
+    PROGRESS_POLL_S,
+    SLOW_TELL_S,
     TRANSITIONS,
     Forward,
+    Totals,
 )
-from strata.worker.kinds import BY_KIND
-from strata.worker.output import Feed
+from strata.worker.output import STOP_DEADLINE_S, Feed
+from strata.worker.ts_keys import Packets
 from strata.worker.units import AccessUnit, Program
 from support.virtual_time import Clock, in_virtual_time
+from unit.worker import fakes
+from unit.worker.fakes import FakeOutput
 
 KEY = "abcd-efgh-1234"
 PROGRAM = Program(None, None)
 UNREACHABLE = DestinationUnreachable("nothing listens there")
 UNIT = AccessUnit("video", cast(Any, None), 1000, True, 0)
+PACKETS = Packets(bytes(188), True)
 
 STATES: tuple[ForwardState, ...] = get_args(ForwardState)
 
 
-class FakeOutput:
-    """A destination that does what its test says."""
+class Bursts(FakeOutput):
+    """Another kind, of which everything is different."""
 
-    FEED: ClassVar[Feed] = "units"
-    made: ClassVar[list[FakeOutput]] = []
-    check_error: ClassVar[StrataError | None] = None
-    start_error: ClassVar[BaseException | None] = None
+    FEED: ClassVar[Feed] = "packets"
+    NETWORKED: ClassVar[bool] = True
+    RIGID: ClassVar[bool] = True
+    OVERHEAD: ClassVar[float] = 1.25
+    TAKES_BURSTS: ClassVar[bool] = False
+    FIRST_PROGRESS_S: ClassVar[float] = 5.0
+    PROGRESS_S: ClassVar[float] = 7.0
 
-    def __init__(
-        self,
-        url: Any,
-        program: Program,
-        peak_kbps: int,
-        on_end: Callable[[StrataError | None], None],
-    ) -> None:
-        self.peak_kbps = peak_kbps
-        self.on_end = on_end
-        self.dropped = 0
-        self.taken = 0
-        self.units: list[AccessUnit] = []
-        self.batches: list[bytes] = []
-        self.started = asyncio.Event()
-        self.asked_to_end = False
-        self.ends_when_asked = True
-        self.stops = 0
-        self.made_at = asyncio.get_running_loop().time()
-        self.made.append(self)
 
-    @classmethod
-    def check(cls, program: Program) -> None:
-        if cls.check_error is not None:
-            raise cls.check_error
+class Local(FakeOutput):
+    NETWORKED: ClassVar[bool] = False
 
-    async def start(self) -> None:
-        if self.start_error is not None:
-            raise self.start_error
-        await asyncio.sleep(0.1)
-        self.started.set()
 
-    def push(self, unit: AccessUnit) -> None:
-        self.units.append(unit)
-
-    def push_packets(self, batch: bytes) -> None:
-        self.batches.append(batch)
-
-    def bytes_out(self) -> int:
-        assert self.started.is_set(), "an output that never started has no numbers"
-        return self.taken
-
-    def end(self) -> None:
-        self.asked_to_end = True
-        if self.ends_when_asked:
-            self.on_end(None)
-
-    async def stop(self) -> None:
-        self.stops += 1
+KINDS: dict[str, type[FakeOutput]] = {"rtmp": FakeOutput, "srt": Bursts, "file": Local}
+RTMP = f"rtmp://host/app/{KEY}"
+SRT = "srt://host:9000"
+FILE = "file:///media/name.ts"
 
 
 class Case:
     """One forward and what it told."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = RTMP, *, starts: bool = True) -> None:
         self.told: list[tuple[ForwardState, str]] = []
         self.errors: list[StrataError] = []
         self.primed = 0
         self.program: asyncio.Future[Program] = asyncio.get_running_loop().create_future()
         self.forward = Forward(
             "fwd_1",
-            forward_url.parse(f"rtmp://host/app/{KEY}"),
-            5_000,
+            forward_url.parse(url),
             lambda forward: self.told.append((forward.state, forward.message)),
             lambda forward, error: self.errors.append(error),
         )
-        self.forward.start(self.program, self._prime)
+        if starts:
+            self.forward.start(self.program, self._prime)
 
     def _prime(self, forward: Forward) -> None:
         self.primed += 1
-        forward.push(UNIT)
+        self._offer()
+
+    def _offer(self) -> None:
+        if self.forward.feed == "units":
+            self.forward.push(UNIT)
+        else:
+            self.forward.push_packets(PACKETS)
 
     @property
     def states(self) -> list[ForwardState]:
@@ -151,17 +125,13 @@ class Case:
     async def feed(self, seconds: float) -> None:
         """Offers media for so long."""
         for _ in range(int(seconds / 0.5)):
-            self.forward.push(UNIT)
+            self._prime(self.forward)
             await asyncio.sleep(0.5)
 
 
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeOutput, "made", [])
-    monkeypatch.setattr(FakeOutput, "check_error", None)
-    monkeypatch.setattr(FakeOutput, "start_error", None)
-    monkeypatch.setattr(FakeOutput, "FEED", "units")
-    monkeypatch.setitem(cast(dict[str, Any], BY_KIND), "rtmp", FakeOutput)
+    fakes.install_output(monkeypatch, lambda url: KINDS[url.kind])
     monkeypatch.setattr(forward_module, "time", Clock)
     monkeypatch.setattr(random, "random", lambda: 0.0)
 
@@ -216,18 +186,18 @@ async def test_it_is_live_when_the_destination_takes_media() -> None:
     output = await case.outputs(1)
     await asyncio.sleep(1.0)
     assert case.forward.state == "connecting"
-    assert output.peak_kbps == 5_000
+    assert output.share_kbps == 0
     assert output.units == [UNIT]
     assert case.primed == 1
     assert case.forward.progress_age_s is None
     output.taken = 1000
     await case.state("live")
     assert case.told == [("live", "")]
-    assert case.forward.bytes_out == 1000
+    assert case.forward.totals.bytes == 1000
     await asyncio.sleep(2.0)
-    assert case.forward.live_s == pytest.approx(2.0, abs=0.5)
+    assert case.forward.totals.live_s == pytest.approx(2.0, abs=0.5)
     assert case.forward.progress_age_s == pytest.approx(2.0, abs=0.5)
-    assert case.forward.reconnects == 0
+    assert case.forward.totals.reconnects == 0
     await case.forward.stop()
     assert case.states == ["live", "stopped"]
     assert output.asked_to_end
@@ -248,34 +218,29 @@ async def test_media_goes_to_the_output_while_there_is_one() -> None:
 
 
 @in_virtual_time
-async def test_packets_that_come_while_it_starts_are_kept() -> None:
-    FakeOutput.FEED = "packets"
-    case = Case()
-    assert case.forward.feed == "packets"
-    case.forward.push_packets(b"1")
+async def test_what_is_on_the_air_is_given_before_the_start_and_media_while_it_starts() -> None:
+    case = Case(SRT)
+    case.forward.push_packets(Packets(b"before"))
     case.program.set_result(PROGRAM)
     await asyncio.sleep(0.05)
-    case.forward.push_packets(b"2")
-    output = await case.outputs(1)
-    await asyncio.sleep(0)
-    case.forward.push_packets(b"3")
-    assert output.batches == [b"1", b"2", b"3"]
+    [output] = FakeOutput.made
+    assert output.given_at_start == 1
+    assert not output.started.is_set()
+    case.forward.push_packets(Packets(b"1"))
+    await output.started.wait()
+    case.forward.push_packets(Packets(b"2"))
+    assert output.packets == [PACKETS, Packets(b"1"), Packets(b"2")]
     await case.forward.stop()
+    case.forward.push_packets(Packets(b"late"))
+    assert len(output.packets) == 3
 
 
 @in_virtual_time
-async def test_no_more_packets_are_kept_than_fit_the_start() -> None:
-    FakeOutput.FEED = "packets"
-    case = Case()
-    for number in range(EARLY_BATCHES_MAX + 10):
-        case.forward.push_packets(b"%d" % number)
-    case.program.set_result(PROGRAM)
-    output = await case.outputs(1)
-    await asyncio.sleep(0)
-    assert output.batches == [b"%d" % number for number in range(EARLY_BATCHES_MAX)]
-    await case.forward.stop()
-    case.forward.push_packets(b"late")
-    assert len(output.batches) == EARLY_BATCHES_MAX
+async def test_what_it_is_fed_with_depends_on_the_kind() -> None:
+    rtmp, srt = Case(RTMP), Case(SRT)
+    assert (rtmp.forward.feed, rtmp.forward.takes_bursts) == ("units", True)
+    assert (srt.forward.feed, srt.forward.takes_bursts) == ("packets", False)
+    await asyncio.gather(rtmp.forward.stop(), srt.forward.stop())
 
 
 @in_virtual_time
@@ -294,9 +259,9 @@ async def test_a_destination_that_fails_is_tried_again_after_longer_and_longer_w
         waits.append(asyncio.get_running_loop().time() - failed_at)
     assert waits == pytest.approx([1, 2, 4, 8, 16, 30, 30], abs=0.1)
     assert case.errors == [UNREACHABLE] * 7
-    assert case.forward.reconnects == 7
-    assert case.primed == 7
+    assert case.forward.totals.reconnects == 7
     output = await case.outputs(8)
+    assert case.primed == 8
     output.taken = 5
     await case.state("live")
     await case.forward.stop()
@@ -358,20 +323,20 @@ async def test_the_numbers_go_on_over_a_reconnection() -> None:
     first.taken = 2000
     first.on_end(UNREACHABLE)
     await case.state("retrying")
-    assert case.forward.bytes_out == 2000
-    assert case.forward.dropped_frames == 3
-    assert case.forward.live_s == pytest.approx(10, abs=0.5)
+    assert case.forward.totals.bytes == 2000
+    assert case.forward.totals.dropped == 3
+    assert case.forward.totals.live_s == pytest.approx(10, abs=0.5)
     second = await case.outputs(2)
     second.taken = 500
     second.dropped = 1
     await case.state("live")
     await asyncio.sleep(5)
-    assert case.forward.bytes_out == 2500
-    assert case.forward.dropped_frames == 4
-    assert case.forward.live_s == pytest.approx(15, abs=0.7)
+    assert case.forward.totals.bytes == 2500
+    assert case.forward.totals.dropped == 4
+    assert case.forward.totals.live_s == pytest.approx(15, abs=0.7)
     await case.forward.stop()
-    assert case.forward.bytes_out == 2500
-    assert case.forward.dropped_frames == 4
+    assert case.forward.totals.bytes == 2500
+    assert case.forward.totals.dropped == 4
 
 
 @pytest.mark.parametrize(
@@ -399,7 +364,7 @@ async def test_where_a_retry_cannot_help_it_has_failed(error: StrataError, where
     await asyncio.wait_for(case.forward.stop(), 1.0)
     assert case.states == ["failed"]
     assert all(output.stops == 1 for output in FakeOutput.made)
-    assert case.forward.bytes_out == 0
+    assert case.forward.totals.bytes == 0
 
 
 @in_virtual_time
@@ -447,7 +412,7 @@ async def test_one_that_never_takes_anything_is_tried_anew() -> None:
     feeding = asyncio.create_task(case.feed(100))
     await case.state("retrying")
     took_s = asyncio.get_running_loop().time() - began
-    assert took_s == pytest.approx(FIRST_PROGRESS_DEADLINE_S, abs=0.6)
+    assert took_s == pytest.approx(FakeOutput.FIRST_PROGRESS_S, abs=0.6)
     assert "has taken nothing for 15 s although media is offered" in case.forward.message
     assert isinstance(case.errors[0], DestinationError)
     feeding.cancel()
@@ -462,7 +427,7 @@ async def test_one_that_takes_nothing_any_more_has_stalled() -> None:
     feeding = asyncio.create_task(case.feed(100))
     await case.state("retrying")
     took_s = asyncio.get_running_loop().time() - began
-    assert took_s == pytest.approx(PROGRESS_DEADLINE_S, abs=0.6)
+    assert took_s == pytest.approx(FakeOutput.PROGRESS_S, abs=0.6)
     assert "has taken nothing for 20 s" in case.forward.message
     feeding.cancel()
     await case.forward.stop()
@@ -475,8 +440,38 @@ async def test_one_that_is_offered_nothing_has_not_stalled() -> None:
     await asyncio.sleep(3600)
     assert case.forward.state == "live"
     output.taken = 2000
-    await case.feed(PROGRESS_DEADLINE_S / 2)
+    await case.feed(FakeOutput.PROGRESS_S / 2)
     assert case.forward.state == "live"
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_after_a_pause_of_the_sender_the_destination_gets_its_time_anew() -> None:
+    case = Case()
+    await case.live()
+    await asyncio.sleep(60)
+    await case.feed(FakeOutput.PROGRESS_S / 2)
+    assert case.states == ["live"]
+
+
+@in_virtual_time
+async def test_each_kind_has_its_own_patience() -> None:
+    case = Case(SRT)
+    case.program.set_result(PROGRAM)
+    await case.outputs(1)
+    began = asyncio.get_running_loop().time()
+    feeding = asyncio.create_task(case.feed(100))
+    await case.state("retrying")
+    first_s = asyncio.get_running_loop().time() - began
+    assert first_s == pytest.approx(Bursts.FIRST_PROGRESS_S, abs=0.6)
+    output = await case.outputs(2)
+    output.taken = 5
+    await case.state("live")
+    began = asyncio.get_running_loop().time()
+    await case.state("retrying")
+    later_s = asyncio.get_running_loop().time() - began
+    assert later_s == pytest.approx(Bursts.PROGRESS_S, abs=0.6)
+    feeding.cancel()
     await case.forward.stop()
 
 
@@ -486,7 +481,7 @@ async def test_one_that_makes_progress_now_and_then_stays() -> None:
     output = await case.live()
     for _ in range(20):
         output.taken += 1
-        await case.feed(PROGRESS_DEADLINE_S - 2)
+        await case.feed(FakeOutput.PROGRESS_S - 2)
     assert case.states == ["live"]
     await case.forward.stop()
 
@@ -501,7 +496,7 @@ async def test_a_stop_ends_the_wait_for_the_next_try() -> None:
     await asyncio.wait_for(case.forward.stop(), 1.0)
     assert case.states[-1] == "stopped"
     assert len(FakeOutput.made) == 6
-    assert case.forward.reconnects == 5
+    assert case.forward.totals.reconnects == 5
 
 
 @in_virtual_time
@@ -516,7 +511,7 @@ async def test_a_stop_lets_the_destination_take_what_is_queued() -> None:
     output.taken = 9000
     output.on_end(None)
     await asyncio.wait_for(stopping, 1.0)
-    assert case.forward.bytes_out == 9000
+    assert case.forward.totals.bytes == 9000
     assert case.states == ["live", "stopped"]
 
 
@@ -580,3 +575,356 @@ async def test_what_nobody_foresaw_fails_the_forward_and_is_told() -> None:
     assert "ZeroDivisionError" in case.errors[0].message
     assert "the others go on" in case.errors[0].message
     await case.forward.stop()
+
+
+@in_virtual_time
+async def test_one_that_nobody_calls_waits_and_says_so() -> None:
+    case = Case(SRT)
+    case.program.set_result(PROGRAM)
+    output = await case.outputs(1)
+    output.waits = "waiting for a caller"
+    await case.feed(60.0)
+    assert case.told == [("connecting", "waiting for a caller")]
+    assert case.errors == []
+    output.waits = "waiting for another caller"
+    await case.feed(1.0)
+    assert case.told[-1] == ("connecting", "waiting for another caller")
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_one_whose_callers_have_hung_up_is_connecting_again() -> None:
+    case = Case(SRT)
+    output = await case.live()
+    await asyncio.sleep(10.0)
+    output.waits = "waiting for a caller"
+    await case.feed(60.0)
+    assert case.told == [("live", ""), ("connecting", "waiting for a caller")]
+    assert case.forward.totals.live_s == pytest.approx(10.0, abs=0.5)
+    output.waits = None
+    output.taken += 1000
+    await case.state("live")
+    await asyncio.sleep(5.0)
+    assert case.forward.totals.live_s == pytest.approx(15.0, abs=0.8)
+    assert case.forward.totals.reconnects == 0
+    assert len(FakeOutput.made) == 1
+    assert case.errors == []
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_a_caller_that_takes_nothing_has_a_whole_deadline() -> None:
+    case = Case(SRT)
+    case.program.set_result(PROGRAM)
+    output = await case.outputs(1)
+    output.waits = "waiting for a caller"
+    await case.feed(60.0)
+    output.waits = None
+    await case.feed(Bursts.FIRST_PROGRESS_S - 1.0)
+    assert case.forward.state == "connecting"
+    await case.feed(2.0)
+    assert "retrying" in case.states
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_one_that_is_too_slow_is_told_now_and_then_while_it_is() -> None:
+    case = Case()
+    output = await case.live()
+    output.dropped = 7
+    await asyncio.sleep(2 * PROGRESS_POLL_S)
+    [error] = case.errors
+    assert error.code == "too_slow"
+    assert "takes less than the stream brings: 7 frames were left out" in error.message
+    assert KEY not in error.message
+    output.dropped = 8
+    await asyncio.sleep(SLOW_TELL_S - 1.0)
+    assert len(case.errors) == 1
+    output.dropped = 9
+    await asyncio.sleep(1.0 + PROGRESS_POLL_S)
+    assert len(case.errors) == 2
+    assert "2 frames" in case.errors[1].message
+    await asyncio.sleep(60.0)
+    assert len(case.errors) == 2
+    assert case.states == ["live"]
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_what_is_left_out_before_it_is_live_is_told_when_it_is() -> None:
+    case = Case()
+    case.program.set_result(PROGRAM)
+    output = await case.outputs(1)
+    output.dropped = 3
+    await asyncio.sleep(2.0)
+    assert case.errors == []
+    output.taken = 1000
+    await case.state("live")
+    await asyncio.sleep(1.0)
+    assert [error.code for error in case.errors] == ["too_slow"]
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_each_connection_counts_its_losses_anew() -> None:
+    case = Case()
+    first = await case.live()
+    first.dropped = 5
+    await asyncio.sleep(SLOW_TELL_S + 1.0)
+    first.on_end(UNREACHABLE)
+    second = await case.outputs(2)
+    second.dropped = 1
+    second.taken = 5
+    await case.state("live")
+    await asyncio.sleep(1.0)
+    assert "1 frames were left out" in case.errors[-1].message
+    assert case.forward.totals.dropped == 6
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_it_is_proven_once_the_destination_has_taken_media() -> None:
+    case = Case()
+    waiting = asyncio.create_task(case.forward.proven(30.0))
+    case.program.set_result(PROGRAM)
+    output = await case.outputs(1)
+    await asyncio.sleep(5.0)
+    assert not waiting.done()
+    output.taken = 1
+    await asyncio.wait_for(waiting, 1.0)
+    output.on_end(UNREACHABLE)
+    await case.state("retrying")
+    await asyncio.wait_for(case.forward.proven(1.0), 1.0)
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_it_is_proven_when_it_waits_to_be_called() -> None:
+    case = Case(SRT)
+    case.program.set_result(PROGRAM)
+    output = await case.outputs(1)
+    output.waits = "waiting for a caller"
+    await asyncio.wait_for(case.forward.proven(30.0), 1.0)
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_it_is_disproven_by_its_first_failure() -> None:
+    case = Case()
+    case.program.set_result(PROGRAM)
+    (await case.outputs(1)).on_end(UNREACHABLE)
+    with pytest.raises(DestinationUnreachable, match="nothing listens there"):
+        await case.forward.proven(30.0)
+    output = await case.outputs(2)
+    output.taken = 5
+    await case.state("live")
+    with pytest.raises(DestinationUnreachable):
+        await case.forward.proven(30.0)
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_it_is_disproven_where_a_retry_cannot_help() -> None:
+    FakeOutput.check_error = UnsupportedMedia("send H.264")
+    case = Case()
+    case.program.set_result(PROGRAM)
+    with pytest.raises(UnsupportedMedia):
+        await case.forward.proven(30.0)
+
+
+@in_virtual_time
+async def test_it_is_not_proven_in_time() -> None:
+    case = Case()
+    case.program.set_result(PROGRAM)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(DestinationError, match=r"app/\*\*\*\* has taken nothing in 8 s"):
+        await case.forward.proven(8.0)
+    assert asyncio.get_running_loop().time() - began == pytest.approx(8.0, abs=0.01)
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_who_waits_for_the_proof_hears_of_the_stop() -> None:
+    case = Case()
+    waiting = asyncio.create_task(case.forward.proven(30.0))
+    await asyncio.sleep(1.0)
+    await case.forward.stop()
+    with pytest.raises(DestinationError, match="was stopped"):
+        await waiting
+
+
+@in_virtual_time
+async def test_it_can_be_given_up_for_a_reason_that_is_not_its_own() -> None:
+    case = Case()
+    output = await case.live()
+    reason = OverCap("it does not fit")
+    case.forward.fail(reason)
+    case.forward.fail(DestinationError("another"))
+    await case.state("failed")
+    assert case.told == [("live", ""), ("failed", "it does not fit")]
+    assert case.errors == [reason]
+    assert not output.asked_to_end
+    assert output.stops == 1
+
+
+@in_virtual_time
+async def test_one_that_waits_for_the_next_try_is_given_up_at_once() -> None:
+    case = Case()
+    case.program.set_result(PROGRAM)
+    (await case.outputs(1)).on_end(UNREACHABLE)
+    await case.state("retrying")
+    case.forward.fail(OverCap("it does not fit"))
+    await case.state("failed", deadline_s=0.1)
+    assert len(FakeOutput.made) == 1
+
+
+@in_virtual_time
+async def test_one_that_is_to_end_is_leaving_until_it_has() -> None:
+    case = Case()
+    output = await case.live()
+    output.ends_when_asked = False
+    assert not case.forward.is_leaving
+    ending = asyncio.create_task(case.forward.stop())
+    await asyncio.sleep(1.0)
+    assert case.forward.is_leaving
+    assert case.forward.claim(4000.0, 4000.0) is not None
+    output.on_end(None)
+    await ending
+    assert case.forward.claim(4000.0, 4000.0) is None
+
+
+@in_virtual_time
+async def test_one_that_was_never_started_can_be_given_up() -> None:
+    case = Case(starts=False)
+    case.forward.fail(OverCap("it does not fit"))
+    assert case.told == [("failed", "it does not fit")]
+    assert [error.code for error in case.errors] == ["over_cap"]
+    with pytest.raises(OverCap):
+        await case.forward.proven(1.0)
+    await case.forward.stop()
+    assert case.states == ["failed"]
+
+
+@in_virtual_time
+async def test_one_that_was_never_started_can_be_stopped() -> None:
+    case = Case(starts=False)
+    await asyncio.wait_for(case.forward.stop(), 0.1)
+    assert case.states == ["stopped"]
+    assert case.errors == []
+
+
+@in_virtual_time
+async def test_one_that_is_discarded_delivers_nothing_more() -> None:
+    case = Case()
+    output = await case.live()
+    output.ends_when_asked = False
+    began = asyncio.get_running_loop().time()
+    await case.forward.discard()
+    assert asyncio.get_running_loop().time() - began < 0.5
+    assert not output.asked_to_end
+    assert output.stops == 1
+    assert case.states == ["live", "failed"]
+
+
+@in_virtual_time
+async def test_one_that_hangs_is_discarded_all_the_same() -> None:
+    case = Case()
+    output = await case.live()
+    forever = asyncio.Event()
+    output.stop = forever.wait  # type: ignore[method-assign, assignment]
+    began = asyncio.get_running_loop().time()
+    await case.forward.discard()
+    took_s = asyncio.get_running_loop().time() - began
+    assert took_s == pytest.approx(STOP_DEADLINE_S + 0.5, abs=0.1)
+    forever.set()
+
+
+@in_virtual_time
+async def test_one_that_is_removed_closes_cleanly() -> None:
+    case = Case()
+    output = await case.live()
+    await case.forward.remove()
+    assert output.asked_to_end
+    assert case.states == ["live", "stopped"]
+
+
+@in_virtual_time
+async def test_the_failure_of_one_that_is_removed_is_forgotten() -> None:
+    case = Case()
+    output = await case.live()
+    output.on_end(BadUrl("no such folder"))
+    await case.state("failed")
+    await case.forward.remove()
+    assert case.told[-1] == ("stopped", "")
+    assert case.forward.message == ""
+
+
+@in_virtual_time
+async def test_it_claims_what_its_kind_sends() -> None:
+    rtmp, srt = Case(RTMP), Case(SRT)
+    assert rtmp.forward.claim(4000.0, 5000.0) == Claim("fwd_1", 4000.0, can_wait=True)
+    assert srt.forward.claim(4000.0, 5000.0) == Claim("fwd_1", 6250.0, can_wait=False)
+    assert rtmp.forward.claim(0.0, 0.0) == Claim("fwd_1", 0.0, can_wait=True)
+    assert Case(FILE).forward.claim(4000.0, 5000.0) is None
+
+
+@in_virtual_time
+async def test_it_claims_a_share_for_each_copy() -> None:
+    case = Case(SRT)
+    output = await case.live()
+    output.copied = 3
+    assert case.forward.claim(0.0, 1000.0) == Claim("fwd_1", 3750.0, can_wait=False)
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_one_that_sends_nothing_any_more_claims_nothing() -> None:
+    stopped, failed, retrying = Case(), Case(), Case()
+    await stopped.forward.stop()
+    assert stopped.forward.claim(4000.0, 4000.0) is None
+    failed.forward.fail(OverCap("it does not fit"))
+    await failed.state("failed")
+    assert failed.forward.claim(4000.0, 4000.0) is None
+    retrying.program.set_result(PROGRAM)
+    (await retrying.outputs(1)).on_end(UNREACHABLE)
+    await retrying.state("retrying")
+    assert retrying.forward.claim(4000.0, 4000.0) is not None
+    await retrying.forward.stop()
+
+
+@in_virtual_time
+async def test_a_share_holds_for_this_connection_and_the_next() -> None:
+    case = Case()
+    case.forward.set_share(5000)
+    output = await case.live()
+    assert output.share_kbps == 5000
+    case.forward.set_share(3000)
+    assert output.share_kbps == 3000
+    output.on_end(UNREACHABLE)
+    await case.state("retrying")
+    case.forward.set_share(2000)
+    assert (await case.outputs(2)).share_kbps == 2000
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_the_one_that_takes_over_counts_on() -> None:
+    old, new = Case(), Case()
+    output = await old.live()
+    output.dropped = 3
+    await asyncio.sleep(10.0)
+    output.on_end(UNREACHABLE)
+    await old.state("retrying")
+    await old.state("connecting")
+    new.forward.takes_over(old.forward)
+    assert new.forward.totals == old.forward.totals
+    new.program.set_result(PROGRAM)
+    await asyncio.sleep(1.0)
+    later = FakeOutput.made[-1]
+    later.taken = 500
+    await new.state("live")
+    await asyncio.sleep(5.0)
+    found = new.forward.totals
+    assert found.live_s == pytest.approx(15.0, abs=0.8)
+    assert found == Totals(bytes=1500, dropped=3, live_s=found.live_s, reconnects=1)
+    await asyncio.gather(old.forward.stop(), new.forward.stop())

@@ -6,14 +6,20 @@ import pytest
 from gi.repository import GLib
 
 from strata.errors import PartMissing
+from strata.wire import forward_url
 from strata.worker import gst, ingest, kinds
 from strata.worker.gst import Gst
 
 DEADLINE_S = 10.0
+ONE_OF_EACH_KIND = (
+    *("rtmp://host/app/key", "srt://host:9000", "hls:///media/live", "https://host/live/"),
+    *("file:///media/name.ts", "file:///media/name.mkv", "file:///media/name.mp4"),
+)
 
 
 def test_what_a_worker_is_made_of_is_installed_and_has_a_package() -> None:
-    elements = {*ingest.ELEMENTS, *(e for kind in kinds.BY_KIND.values() for e in kind.ELEMENTS)}
+    every = [kinds.of(forward_url.parse(url)) for url in ONE_OF_EACH_KIND]
+    elements = {*ingest.ELEMENTS, *(element for kind in every for element in kind.ELEMENTS)}
     gst.require(elements)
     assert elements <= set(gst.PACKAGES)
 

@@ -6,9 +6,11 @@ import pytest
 
 from strata.worker import hub as hub_module
 from strata.worker.forward import Forward
-from strata.worker.hub import Hub
+from strata.worker.hub import AT_ONCE_S, Hub
 from strata.worker.output import Feed
+from strata.worker.ts_keys import Packets
 from strata.worker.units import NO_TIME, AccessUnit, Program, Track
+from unit.worker.fakes import PACKET
 
 SECOND_NS = 1_000_000_000
 
@@ -16,11 +18,12 @@ SECOND_NS = 1_000_000_000
 class FakeForward:
     """Keeps what the hub gives it."""
 
-    def __init__(self, id: str, feed: Feed) -> None:
+    def __init__(self, id: str, feed: Feed, takes_bursts: bool) -> None:
         self.id = id
         self.feed = feed
+        self.takes_bursts = takes_bursts
         self.units: list[AccessUnit] = []
-        self.batches: list[bytes] = []
+        self.packets: list[Packets] = []
         self.program: Any = None
         self.prime: Any = None
 
@@ -31,12 +34,41 @@ class FakeForward:
     def push(self, unit: AccessUnit) -> None:
         self.units.append(unit)
 
-    def push_packets(self, batch: bytes) -> None:
-        self.batches.append(batch)
+    def push_packets(self, packets: Packets) -> None:
+        self.packets.append(packets)
+
+    @property
+    def data(self) -> list[bytes]:
+        return [packets.data for packets in self.packets]
 
 
-def add(hub: Hub, id: str, feed: Feed = "units") -> FakeForward:
-    forward = FakeForward(id, feed)
+class Clock:
+    """Stands in for the module ``time``; a test moves it on."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+class MarkedKeys:
+    """Cuts nothing: a batch that begins with K is a key frame."""
+
+    def split(self, batch: bytes, now: float) -> list[Packets]:
+        return [Packets(batch, batch.startswith(b"K"))]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(hub_module, "time", clock)
+    monkeypatch.setattr(hub_module, "TsKeys", MarkedKeys)
+    return clock
+
+
+def add(hub: Hub, id: str, feed: Feed = "units", *, takes_bursts: bool = True) -> FakeForward:
+    forward = FakeForward(id, feed, takes_bursts)
     hub.add(cast(Forward, forward))
     return forward
 
@@ -57,12 +89,22 @@ def primed(hub: Hub, forward: FakeForward) -> list[AccessUnit]:
 async def test_units_go_to_those_who_take_units_and_packets_to_the_others() -> None:
     hub = Hub()
     rtmp, recording = add(hub, "fwd_1"), add(hub, "fwd_2", "packets")
-    assert list(hub.forwards) == ["fwd_1", "fwd_2"]
     key = unit("video", 0, "key")
     hub.push([key])
-    hub.push_packets(b"batch")
-    assert (rtmp.units, rtmp.batches) == ([key], [])
-    assert (recording.units, recording.batches) == ([], [b"batch"])
+    hub.push_packets(PACKET)
+    assert (rtmp.units, rtmp.data) == ([key], [])
+    assert (recording.units, recording.data) == ([], [PACKET])
+
+
+async def test_one_that_is_removed_is_given_nothing_more() -> None:
+    hub = Hub()
+    one, two = add(hub, "fwd_1"), add(hub, "fwd_2", "packets")
+    hub.remove(cast(Forward, one))
+    hub.remove(cast(Forward, one))
+    hub.remove(cast(Forward, two))
+    hub.push([unit("video", 0, "key")])
+    hub.push_packets(PACKET)
+    assert (one.units, two.packets) == ([], [])
 
 
 async def test_the_program_is_what_units_wait_for_and_packets_do_not() -> None:
@@ -70,8 +112,10 @@ async def test_the_program_is_what_units_wait_for_and_packets_do_not() -> None:
     rtmp, recording = add(hub, "fwd_1"), add(hub, "fwd_2", "packets")
     assert not rtmp.program.done()
     assert not recording.program.done()
-    hub.push_packets(b"batch")
-    hub.push_packets(b"batch")
+    hub.push_packets(b"")
+    assert not recording.program.done()
+    hub.push_packets(PACKET)
+    hub.push_packets(PACKET)
     assert recording.program.result() == Program(None, None)
     assert not rtmp.program.done()
     assert rtmp.program is hub.program
@@ -94,13 +138,59 @@ async def test_nothing_is_kept_before_the_first_key_frame() -> None:
     assert primed(hub, add(hub, "fwd_1")) == []
 
 
-async def test_packets_are_not_kept() -> None:
+def primed_with_packets(forward: FakeForward) -> list[bytes]:
+    forward.packets.clear()
+    forward.prime(forward)
+    return forward.data
+
+
+async def test_packets_are_kept_from_the_latest_key_frame(clock: Clock) -> None:
     hub = Hub()
-    hub.push([unit("video", 0, "key")])
-    hub.push_packets(b"batch")
     recording = add(hub, "fwd_1", "packets")
-    assert primed(hub, recording) == []
-    assert recording.batches == []
+    hub.push_packets(b"d0")
+    assert primed_with_packets(recording) == []
+    for batch in (b"K1", b"d1", b"K2", b"d2", b"d3"):
+        hub.push_packets(batch)
+    clock.now_s += 60.0
+    assert primed_with_packets(recording) == [b"K2", b"d2", b"d3"]
+    assert recording.units == []
+
+
+async def test_what_takes_no_bursts_is_given_only_what_is_new(clock: Clock) -> None:
+    hub = Hub()
+    srt = add(hub, "fwd_1", "packets", takes_bursts=False)
+    hub.push_packets(b"K1")
+    clock.now_s += AT_ONCE_S - 0.1
+    hub.push_packets(b"d1")
+    assert primed_with_packets(srt) == [b"K1", b"d1"]
+    clock.now_s += 0.2
+    assert primed_with_packets(srt) == []
+
+
+async def test_packets_that_outgrow_the_cache_are_dropped_up_to_the_next_key_frame(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "CACHE_BYTES_MAX", 4)
+    hub = Hub()
+    recording = add(hub, "fwd_1", "packets")
+    for batch in (b"K1", b"d1"):
+        hub.push_packets(batch)
+    assert primed_with_packets(recording) == [b"K1", b"d1"]
+    for batch in (b"d2", b"d3"):
+        hub.push_packets(batch)
+        assert primed_with_packets(recording) == []
+    for batch in (b"K2", b"d4"):
+        hub.push_packets(batch)
+    assert primed_with_packets(recording) == [b"K2", b"d4"]
+
+
+async def test_the_rates_are_known_after_a_second_of_media() -> None:
+    hub = Hub()
+    hub.measure(0.0, 1000, 900)
+    hub.measure(0.5, 62_500, 50_000)
+    assert (hub.packets_rate.kbps, hub.units_rate.kbps) == (None, None)
+    hub.measure(1.0, 62_500, 50_000)
+    assert (hub.packets_rate.kbps, hub.units_rate.kbps) == (1000.0, 800.0)
 
 
 async def test_a_group_that_outgrows_the_cache_is_dropped_up_to_the_next(

@@ -107,6 +107,18 @@ async def test_packets_go_to_the_hub_and_the_demuxer_and_units_to_the_hub() -> N
 
 
 @in_virtual_time
+async def test_the_rates_of_the_stream_are_measured() -> None:
+    case = Case()
+    await case.feed(HELD_S)
+    assert case.hub.units_rate.kbps is None
+    await case.feed(4.0, unit())
+    # Ten packets of 188 bytes and ten units of 100 bytes a second.
+    assert case.hub.packets_rate.kbps == pytest.approx(15.0, rel=0.2)
+    assert case.hub.units_rate.kbps == pytest.approx(8.0, rel=0.2)
+    await case.end()
+
+
+@in_virtual_time
 async def test_a_program_that_is_whole_is_known_at_once() -> None:
     case = Case()
     case.ingest.whole = Program(VIDEO, AUDIO)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from gi.repository import GLib
 
-from strata.errors import DestinationError, StrataError
-from strata.tasks import in_thread
+from strata.errors import DestinationError, StrataError, UnsupportedMedia
 from strata.wire import forward_url
-from strata.wire.forward_url import Kind
 from strata.worker import output as output_module
 from strata.worker.gst import Gst, make
-from strata.worker.output import Output
+from strata.worker.output import Gate, Output, PacketGate, PipelineOutput
+from strata.worker.pipeline import Feeder
+from strata.worker.ts_keys import Packets
 from strata.worker.units import AccessUnit, Program, Track
 
 KEY = "abcd-efgh-1234"
@@ -26,19 +25,17 @@ VIDEO = Gst.Caps.from_string("video/x-h264")
 AUDIO = Gst.Caps.from_string("audio/mpeg,mpegversion=4")
 
 
-class ToSinks(Output):
+class ToSinks(PipelineOutput):
     """A sink for each track, from which a test pulls what has arrived."""
 
-    KIND: ClassVar[Kind] = "rtmp"
-
-    def build(self, pipeline: Gst.Pipeline) -> None:
+    def build(self) -> None:
         self.sinks: dict[str, Any] = {}
         tracks: list[tuple[Any, Any]] = list(self.program.tracks()) or [("packets", None)]
         for track, caps in tracks:
             sink: Any = make("appsink", sync=False)
             sink.set_property("async", False)
-            pipeline.add(sink)
-            self.add_source(track, caps).link(sink)
+            self.pipeline.add(sink)
+            self.pipeline.add_source(track, caps).link(sink)
             self.sinks[track] = sink
 
     def arrived(self, track: str, count: int) -> list[bytes]:
@@ -80,11 +77,16 @@ class Ends:
         await asyncio.wait_for(self.event.wait(), DEADLINE_S)
 
 
+def made(
+    program: Program, ends: Callable[[StrataError | None], None] = lambda error: None
+) -> ToSinks:
+    return ToSinks(forward_url.parse(f"rtmp://host/app/{KEY}"), program, 0, ends)
+
+
 async def started(
     program: Program, ends: Callable[[StrataError | None], None] = lambda error: None
 ) -> ToSinks:
-    url = forward_url.parse(f"rtmp://host/app/{KEY}")
-    output = ToSinks(url, program, 0, ends)
+    output = made(program, ends)
     await output.start()
     return output
 
@@ -98,7 +100,7 @@ async def test_it_begins_with_a_key_frame() -> None:
     output.push(unit("video", b"v2"))
     assert output.arrived("video", 2) == [b"v1", b"v2"]
     assert output.arrived("audio", 1) == [b"a1"]
-    assert output.dropped == 1
+    assert output.dropped == 0  # what came before the key frame was never due
     await output.stop()
 
 
@@ -115,10 +117,10 @@ async def test_where_there_is_no_room_whole_groups_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output = await started(Program(VIDEO, AUDIO))
-    full: set[object] = set()
-    monkeypatch.setattr(output, "_has_room", lambda source: source not in full)
+    full: set[Feeder] = set()
+    monkeypatch.setattr(output, "_has_room", lambda feeder: feeder not in full)
     output.push(unit("video", b"v0", key=True))
-    full.add(output._sources["video"])
+    full.add("video")
     output.push(unit("video", b"v1"))
     output.push(unit("audio", b"a1"))
     output.push(unit("video", b"v2", key=True))
@@ -133,29 +135,60 @@ async def test_where_there_is_no_room_whole_groups_are_dropped(
     await output.stop()
 
 
+async def test_media_that_comes_before_the_start_is_kept() -> None:
+    output = made(Program(VIDEO, None))
+    output.push(unit("video", b"v0", key=True))
+    output.push(unit("video", b"v1"))
+    await output.start()
+    output.push(unit("video", b"v2"))
+    assert output.arrived("video", 3) == [b"v0", b"v1", b"v2"]
+    await output.stop()
+
+
 async def test_the_queue_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_module, "QUEUE_BYTES_MAX", 3000)
-    output = ToSinks(
-        forward_url.parse("rtmp://host/app/key"), Program(VIDEO, None), 0, lambda error: None
-    )
-    output.build(output._pipeline)  # and never started: nobody takes anything
+    output = made(Program(VIDEO, None))  # and never started: nobody takes anything
     output.push(unit("video", b"v", key=True))
     for _ in range(10):
         output.push(unit("video", bytes(1000)))
-    source = output._sources["video"]
-    assert 3000 <= source.get_current_level_bytes() <= 4000
+    assert 3000 <= output.pipeline.queued_bytes("video") <= 4000
     assert output.dropped == 10 - 3
     await output.stop()
 
 
-async def test_packets_pass_or_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_packets_begin_with_the_tables_at_a_key_frame() -> None:
     output = await started(Program(None, None))
-    output.push_packets(bytes(188))
-    assert output.arrived("packets", 1) == [bytes(188)]
-    monkeypatch.setattr(output_module, "QUEUE_BYTES_MAX", 0)
-    output.push_packets(bytes(188 * 3))
-    assert output.dropped == 3
+    output.push_packets(Packets(b"before"))
+    output.push_packets(Packets(b"k1", True, b"tables-"))
+    output.push_packets(Packets(b"d1"))
+    output.push_packets(Packets(b"k2", True, b"tables-"))
+    assert output.arrived("packets", 3) == [b"tables-k1", b"d1", b"k2"]
+    assert output.dropped == 0
     await output.stop()
+
+
+async def test_where_there_is_no_room_packets_are_dropped_up_to_a_key_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = await started(Program(None, None))
+    room = True
+    monkeypatch.setattr(output, "_has_room", lambda feeder: room)
+    output.push_packets(Packets(b"k1", True, b"tables-"))
+    room = False
+    output.push_packets(pictures(3))
+    room = True
+    output.push_packets(pictures(1))
+    output.push_packets(Packets(b"k2", True, b"tables-"))
+    assert output.arrived("packets", 2) == [b"tables-k1", b"tables-k2"]
+    assert output.dropped == 4
+    await output.stop()
+
+
+def pictures(count: int) -> Packets:
+    """Packets in which that many pictures begin, and some sound."""
+    sound = b"\x47\x41\x01\x10" + bytes(184)
+    picture = b"\x47\x41\x00\x10" + bytes(184)
+    return Packets((picture + sound) * count, video_pid=0x100)
 
 
 async def test_the_end_comes_after_what_was_queued() -> None:
@@ -172,9 +205,10 @@ async def test_the_end_comes_after_what_was_queued() -> None:
     assert ends.told == [None]
 
 
-def fail(output: Output, text: str, details: str) -> None:
+def fail(output: PipelineOutput, text: str, details: str) -> None:
+    pipeline = output.pipeline.bin
     error = GLib.Error.new_literal(Gst.resource_error_quark(), text, 1)
-    output._pipeline.get_bus().post(Gst.Message.new_error(output._pipeline, error, details))
+    pipeline.get_bus().post(Gst.Message.new_error(pipeline, error, details))
 
 
 async def test_an_error_of_the_pipeline_is_told_once_and_without_the_key(
@@ -185,7 +219,7 @@ async def test_an_error_of_the_pipeline_is_told_once_and_without_the_key(
     output = await started(Program(VIDEO, None), ends)
     fail(output, f"no stream {KEY}", f"details of {KEY}")
     fail(output, "another", "")
-    output._pipeline.get_bus().post(Gst.Message.new_eos(output._pipeline))
+    output.pipeline.bin.get_bus().post(Gst.Message.new_eos(output.pipeline.bin))
     await ends.wait()
     await asyncio.sleep(0)
     [error] = ends.told
@@ -196,73 +230,101 @@ async def test_an_error_of_the_pipeline_is_told_once_and_without_the_key(
     await output.stop()
 
 
-async def test_a_warning_is_logged_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
-    ends = Ends()
-    output = await started(Program(VIDEO, None), ends)
-    warning = GLib.Error.new_literal(Gst.resource_error_quark(), f"odd {KEY}", 1)
-    bus = output._pipeline.get_bus()
-    bus.post(Gst.Message.new_warning(output._pipeline, warning, ""))
-    bus.post(Gst.Message.new_eos(output._pipeline))
-    await ends.wait()
-    assert ends.told == [None]
-    assert "odd ****" in caplog.text
-    assert KEY not in caplog.text
-    await output.stop()
-
-
 async def test_after_the_stop_nothing_is_told() -> None:
     ends = Ends()
     output = await started(Program(VIDEO, None), ends)
     await output.stop()
     fail(output, "too late", "")
-    output._on_bus()
+    output.pipeline._on_bus()
     assert ends.told == []
 
 
-async def test_a_pipeline_that_hangs_is_left_behind(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(output_module, "STOP_DEADLINE_S", 0.05)
-    output = await started(Program(VIDEO, None))
-    real, release = output._pipeline, threading.Event()
-
-    class Hanging:
-        def set_state(self, state: Any) -> None:
-            release.wait(DEADLINE_S)
-
-    monkeypatch.setattr(output, "_pipeline", Hanging())
-    await output.stop()
-    assert "does not let go" in caplog.text
-    release.set()
-    real.set_state(Gst.State.NULL)
-
-
-async def test_a_pipeline_that_does_not_start_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_module, "START_DEADLINE_S", 0.05)
-    release = threading.Event()
-
-    def hang(name: str, work: Callable[[], object], deadline_s: float) -> Any:
-        return real(name, lambda: release.wait(DEADLINE_S), deadline_s)
-
-    real = in_thread
-    monkeypatch.setattr(output_module, "in_thread", hang)
-    output = ToSinks(
-        forward_url.parse("rtmp://host/app/key"), Program(VIDEO, None), 0, lambda error: None
-    )
-    with pytest.raises(TimeoutError):
-        await output.start()
-    release.set()
-    monkeypatch.undo()
+async def test_another_share_is_kept() -> None:
+    output = made(Program(VIDEO, None))
+    assert output.share_kbps == 0
+    output.set_share(3000)
+    assert output.share_kbps == 3000
     await output.stop()
 
 
-def test_a_kind_must_say_what_it_is_made_of() -> None:
-    output = Output(
-        forward_url.parse("rtmp://host/app/key"), Program(None, None), 0, lambda error: None
-    )
+def test_the_gate_opens_with_a_key_frame_of_the_picture() -> None:
+    gate = Gate(Program(VIDEO, AUDIO))
+
+    def room(feeder: Feeder) -> bool:
+        return True
+
+    assert not gate.passes(unit("audio", b""), room)
+    assert not gate.passes(unit("video", b""), room)
+    assert not gate.was_open
+    assert gate.passes(unit("video", b"", key=True), room)
+    assert gate.passes(unit("audio", b""), room)
+    assert gate.passes(unit("video", b""), room)
+    assert gate.was_open
+
+
+def test_a_gate_without_pictures_opens_with_sound() -> None:
+    assert Gate(Program(None, AUDIO)).passes(unit("audio", b""), lambda feeder: True)
+
+
+def test_a_gate_that_closes_opens_at_the_next_key_frame_with_room() -> None:
+    gate = Gate(Program(VIDEO, AUDIO))
+    room = True
+
+    def has_room(feeder: Feeder) -> bool:
+        return room
+
+    assert gate.passes(unit("video", b"", key=True), has_room)
+    room = False
+    assert not gate.passes(unit("audio", b""), has_room)
+    assert not gate.passes(unit("video", b"", key=True), has_room)
+    room = True
+    assert not gate.passes(unit("video", b""), has_room)
+    assert gate.was_open
+    assert gate.passes(unit("video", b"", key=True), has_room)
+
+
+def test_a_gate_asks_for_the_room_of_the_track() -> None:
+    gate = Gate(Program(VIDEO, AUDIO))
+    assert gate.passes(unit("video", b"", key=True), lambda feeder: feeder == "video")
+    assert not gate.passes(unit("audio", b""), lambda feeder: feeder == "video")
+
+
+def test_the_gate_of_packets_opens_with_a_key_frame_that_has_room() -> None:
+    gate = PacketGate()
+    assert not gate.passes(Packets(b""), True)
+    assert not gate.passes(Packets(b"", True), False)
+    assert not gate.was_open
+    assert gate.passes(Packets(b"", True), True)
+    assert gate.passes(Packets(b""), True)
+    assert not gate.passes(Packets(b""), False)
+    assert not gate.passes(Packets(b""), True)
+    assert (gate.is_open, gate.was_open) == (False, True)
+    assert gate.passes(Packets(b"", True), True)
+
+
+async def test_a_kind_must_say_what_it_is_made_of() -> None:
+    url = forward_url.parse("rtmp://host/app/key")
     with pytest.raises(NotImplementedError):
-        output.build(output._pipeline)
+        PipelineOutput(url, Program(None, None), 0, lambda error: None)
+    output = Output(url, Program(None, None), 0, lambda error: None)
+    with pytest.raises(NotImplementedError):
+        await output.start()
     with pytest.raises(NotImplementedError):
         output.bytes_out()
-    Output.check(Program(None, None))
-    Output.prepare(output.url)
+    assert (output.idle(), output.copies()) == (None, 1)
+    Output.check(Program(None, None), url)
+    Output.prepare(url)
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        (Program(Gst.Caps.from_string("video/mpeg"), None), "holds video/mpeg.*H264 or H265"),
+        (Program(VIDEO, Gst.Caps.from_string("audio/mpeg,mpegversion=1")), "holds mp2.*AAC"),
+    ],
+)
+def test_codecs_that_no_container_holds_are_refused(program: Program, says: str) -> None:
+    with pytest.raises(UnsupportedMedia, match=says) as caught:
+        Output.check(program, forward_url.parse(f"rtmp://host/app/{KEY}"))
+    assert KEY not in caught.value.message
+    assert not caught.value.can_retry

@@ -9,6 +9,7 @@ from strata.rist import Counters, LinkCounters
 from strata.wire import forward_url
 from strata.wire import worker as wire
 from strata.worker import stats as stats_module
+from strata.worker.forward import Forward, Totals
 from strata.worker.gst import Gst
 from strata.worker.hub import Hub
 from strata.worker.stats import StatsMeter
@@ -28,7 +29,6 @@ class Clock:
 class FakeHub:
     def __init__(self) -> None:
         self.program = FakeProgram()
-        self.forwards: dict[str, Any] = {}
         self.keyframe_interval_s: float | None = 2.0
 
 
@@ -47,11 +47,10 @@ class FakeForward:
     id = "fwd_1"
     url = forward_url.parse("rtmp://host/app/key")
     state = "live"
-    bytes_out = 0
-    dropped_frames = 3
-    reconnects = 2
-    live_s = 12.34
     progress_age_s: float | None = 0.256
+
+    def __init__(self) -> None:
+        self.totals = Totals(bytes=0, dropped=3, live_s=12.34, reconnects=2)
 
 
 @pytest.fixture
@@ -77,8 +76,8 @@ def counters(packets: int = 0, size: int = 0, lost: int = 0, *links: LinkCounter
     return Counters(packets, size, lost, 0, 0, 0, 0, 0, links)
 
 
-def measure(meter: StatsMeter, found: Counters, hub: FakeHub) -> wire.Stats:
-    return meter.measure(found, cast(Hub, hub))
+def measure(meter: StatsMeter, found: Counters, hub: FakeHub, *forwards: FakeForward) -> wire.Stats:
+    return meter.measure(found, cast(Hub, hub), cast(list[Forward], forwards))
 
 
 def report(**changes: Any) -> dict[str, Any]:
@@ -186,18 +185,28 @@ def test_the_round_trip_is_that_of_the_peer_that_answers(clock: Clock, hub: Fake
 def test_a_forward(clock: Clock, hub: FakeHub) -> None:
     meter = StatsMeter()
     forward = FakeForward()
-    hub.forwards["fwd_1"] = forward
     clock.now_s += 1.0
-    forward.bytes_out = 125_000
-    found = measure(meter, counters(), hub)
+    forward.totals.bytes = 125_000
+    found = measure(meter, counters(), hub, forward)
     assert found.bitrate_out_kbps == 1000.0
     assert found.forwards == [
         wire.ForwardStats("fwd_1", "rtmp", "live", 1000.0, 125_000, 3, 2, 12.3, 0.26)
     ]
     clock.now_s += 1.0
     forward.progress_age_s = None
-    [later] = measure(meter, counters(), hub).forwards
+    [later] = measure(meter, counters(), hub, forward).forwards
     assert (later.bitrate_kbps, later.bytes, later.last_progress_age_s) == (0.0, 125_000, None)
+
+
+def test_the_forwards_add_up(clock: Clock, hub: FakeHub) -> None:
+    meter = StatsMeter()
+    one, two = FakeForward(), FakeForward()
+    two.id = "fwd_2"
+    one.totals.bytes, two.totals.bytes = 125_000, 250_000
+    clock.now_s += 1.0
+    found = measure(meter, counters(), hub, one, two)
+    assert [each.bitrate_kbps for each in found.forwards] == [1000.0, 2000.0]
+    assert found.bitrate_out_kbps == 3000.0
 
 
 def test_media_is_what_the_caps_say(clock: Clock, hub: FakeHub) -> None:

@@ -71,6 +71,74 @@ def test_a_stream_without_any_beginning_passes_as_it_comes() -> None:
     assert end.close(is_over=False) == b""
 
 
+def test_where_another_file_begins_the_newest_picture_is_whole() -> None:
+    end = TsEnd()
+    picture = packet(VIDEO, begins=True, mark=1) + packet(VIDEO, mark=2)
+    assert end.pass_on(picture) == b""
+    assert end.cut(VIDEO) == (picture, b"")
+    assert end.cut(VIDEO) == (b"", b"")
+
+
+def test_a_sound_that_has_begun_goes_to_the_next_file() -> None:
+    end = TsEnd()
+    whole = packet(VIDEO, begins=True, mark=1) + packet(AUDIO, begins=True, mark=2)
+    end.pass_on(whole)
+    begun = packet(AUDIO, begins=True, mark=3), packet(AUDIO, mark=6)
+    passed = end.pass_on(begun[0] + packet(VIDEO, mark=4) + packet(0, mark=5) + begun[1])
+    here, there = end.cut(VIDEO)
+    assert passed + here == whole + packet(VIDEO, mark=4) + packet(0, mark=5)
+    assert there == b"".join(begun)
+
+
+def test_without_a_picture_all_that_has_begun_goes_to_the_next_file() -> None:
+    end = TsEnd()
+    batch = packet(0x1FFF) + packet(AUDIO, begins=True) + packet(0x1FFF)
+    passed = end.pass_on(batch)
+    here, there = end.cut(None)
+    assert (passed + here, there) == (packet(0x1FFF) * 2, packet(AUDIO, begins=True))
+
+
+def test_after_a_cut_the_next_file_goes_on() -> None:
+    end = TsEnd()
+    end.pass_on(packet(VIDEO, begins=True, mark=1) + packet(AUDIO, begins=True, mark=2))
+    end.cut(VIDEO)
+    rest = packet(AUDIO, mark=3)
+    picture = packet(VIDEO, begins=True, mark=4)
+    assert end.pass_on(rest + picture) == rest
+    assert end.pass_on(packet(VIDEO, begins=True, mark=5)) == picture
+    assert end.close(is_over=True) == packet(VIDEO, begins=True, mark=5)
+
+
+def split(packets: bytes) -> list[bytes]:
+    return [packets[at : at + PACKET] for at in range(0, len(packets), PACKET)]
+
+
+def of_pid(packets: bytes, pid: int) -> list[bytes]:
+    return [each for each in split(packets) if (each[1] & 0x1F) << 8 | each[2] == pid]
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from((VIDEO, AUDIO, 0)), st.booleans()), max_size=6),
+        max_size=12,
+    ),
+    st.sampled_from((VIDEO, AUDIO, None)),
+)
+def test_a_cut_loses_nothing(batches: list[list[tuple[int, bool]]], video_pid: int | None) -> None:
+    end, sent, passed = TsEnd(), b"", b""
+    for batch in batches:
+        marked = enumerate(batch, len(sent) // PACKET)
+        packets = b"".join(packet(pid, begins, mark) for mark, (pid, begins) in marked)
+        sent += packets
+        passed += end.pass_on(packets)
+    here, there = end.cut(video_pid)
+    assert sorted(split(passed + here + there)) == sorted(split(sent))
+    for pid in (VIDEO, AUDIO, 0):
+        assert of_pid(passed + here + there, pid) == of_pid(sent, pid)
+        assert not of_pid(there, pid) or (of_pid(there, pid)[0][1] & 0x40 and pid != video_pid)
+    assert end.close(is_over=True) == b""
+
+
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from((VIDEO, AUDIO, 0)), st.booleans()), max_size=6),

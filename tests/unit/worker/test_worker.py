@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
-from strata.errors import Conflict, PortTaken
+from strata.errors import BadUrl, Conflict, DestinationRefused, PortTaken
+from strata.wire import forward_url
+from strata.worker import forward as forward_module
+from strata.worker import forwards as forwards_module
+from strata.worker import hub as hub_module
 from strata.worker import intake as intake_module
 from strata.worker import stats as stats_module
 from strata.worker import worker as worker_module
@@ -22,11 +26,14 @@ from strata.worker.worker import EXIT_STATUS, Worker
 from support.virtual_time import Clock, in_virtual_time
 from support.worker import ControlClient, Event
 from unit.worker import fakes
-from unit.worker.fakes import FakeIngest, FakeReceiver
+from unit.worker.fakes import FakeIngest, FakeOutput, FakeReceiver
 
 VIDEO = Gst.Caps.from_string("video/x-h264")
 AUDIO = Gst.Caps.from_string("audio/mpeg,mpegversion=4")
 PORTS = (20_000, 20_002)
+KEY = "abcd-efgh-1234"
+ONE = f"rtmp://one/app/{KEY}"
+TWO = f"rtmp://two/app/{KEY}"
 
 
 class Case:
@@ -54,6 +61,17 @@ class Case:
     def told(self, name: str) -> list[Event]:
         return [event for event in self.client.events if event["event"] == name]
 
+    async def ask(self, command: str, **fields: Any) -> Event:
+        """What the worker answers."""
+        id = f"ask-{len(self.client.events)}"
+        self.client.send({"cmd": command, "id": id, **fields})
+        return await self.client.wait_for(
+            lambda event: event["event"] in ("ok", "error") and event.get("id") == id
+        )
+
+    def states(self, forward: str) -> list[str]:
+        return [event["state"] for event in self.told("forward") if event["forward"] == forward]
+
     async def stop(self) -> None:
         self.client.send({"cmd": "stop"})
         assert await self.run == 0
@@ -62,7 +80,10 @@ class Case:
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.install(monkeypatch)
-    for module in (worker_module, intake_module, stats_module):
+    fakes.install_output(monkeypatch, lambda url: FakeOutput)
+    for module in (worker_module, intake_module, stats_module, hub_module):
+        monkeypatch.setattr(module, "time", Clock)
+    for module in (forward_module, forwards_module):
         monkeypatch.setattr(module, "time", Clock)
 
 
@@ -313,6 +334,173 @@ async def test_a_second_worker_on_one_socket_leaves_the_first_alone(tmp_path: Pa
         case.client.send({"cmd": "stats", "id": 1})
         await case.client.event("stats", id=1)
         FakeReceiver.made.pop()
+
+
+@in_virtual_time
+async def test_who_connects_is_told_of_the_forwards(tmp_path: Path) -> None:
+    urls = (forward_url.parse(ONE), forward_url.parse(TWO))
+    async with running(tmp_path, forwards=urls) as case:
+        await case.client.event("forward", forward="fwd_2")
+        assert [event["url"] for event in case.told("forward")] == [
+            *("rtmp://one/app/****", "rtmp://two/app/****")
+        ]
+        assert case.states("fwd_1") == ["connecting"]
+        case.client.send({"cmd": "stats", "id": 1})
+        stats = await case.client.event("stats", id=1)
+        assert [forward["forward"] for forward in stats["forwards"]] == ["fwd_1", "fwd_2"]
+        assert KEY not in f"{case.client.events}"
+
+
+@in_virtual_time
+async def test_a_forward_that_cannot_work_keeps_it_from_starting(tmp_path: Path) -> None:
+    FakeOutput.prepare_error = BadUrl("no such folder")
+    with pytest.raises(BadUrl):
+        await Worker(config(tmp_path, forwards=(forward_url.parse(ONE),))).run()
+    assert FakeReceiver.made == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@in_virtual_time
+async def test_two_forwards_to_one_place_keep_it_from_starting(tmp_path: Path) -> None:
+    urls = (forward_url.parse(ONE), forward_url.parse(ONE))
+    with pytest.raises(Conflict, match="give it once"):
+        await Worker(config(tmp_path, forwards=urls)).run()
+
+
+@in_virtual_time
+async def test_a_forward_is_added(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        answer = await case.ask("add_forward", url=ONE)
+        assert answer == {**answer, "event": "ok", "cmd": "add_forward", "forward": "fwd_1"}
+        assert "overlap" not in answer
+        assert case.states("fwd_1") == ["connecting"]
+
+
+@in_virtual_time
+async def test_a_forward_is_replaced(tmp_path: Path) -> None:
+    async with running(tmp_path, forwards=(forward_url.parse(ONE),)) as case:
+        answer = await case.ask("update_forward", url=TWO)
+        assert (answer["event"], answer["cmd"]) == ("ok", "update_forward")
+        assert (answer["forward"], answer["overlap"]) == ("fwd_1", True)
+        assert case.told("forward")[-1]["url"] == "rtmp://two/app/****"
+        again = await case.ask("update_forward", url=TWO, forward="fwd_1")
+        assert (again["event"], again["overlap"]) == ("ok", False)
+
+
+@in_virtual_time
+async def test_a_forward_is_removed(tmp_path: Path) -> None:
+    async with running(tmp_path, forwards=(forward_url.parse(ONE),)) as case:
+        answer = await case.ask("remove_forward", forward="fwd_1")
+        assert (answer["event"], answer["cmd"]) == ("ok", "remove_forward")
+        assert answer["forward"] == "fwd_1"
+        assert case.states("fwd_1") == ["connecting", "stopped"]
+        case.client.send({"cmd": "stats", "id": 1})
+        assert (await case.client.event("stats", id=1))["forwards"] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "fields", "code"),
+    [
+        ("add_forward", {"url": f"nothing://host/{KEY}"}, "bad_url"),
+        ("add_forward", {"url": ONE}, "conflict"),
+        ("update_forward", {"url": TWO, "forward": "fwd_9"}, "not_found"),
+        ("update_forward", {"url": f"rtmp://host/{KEY}"}, "bad_url"),
+        ("remove_forward", {"forward": "fwd_9"}, "not_found"),
+    ],
+)
+@in_virtual_time
+async def test_a_change_that_cannot_be_is_answered_and_changes_nothing(
+    tmp_path: Path, command: str, fields: dict[str, str], code: str
+) -> None:
+    async with running(tmp_path, forwards=(forward_url.parse(ONE),)) as case:
+        await case.client.event("forward")
+        answer = await case.ask(command, **fields)
+        assert (answer["event"], answer["code"]) == ("error", code)
+        assert KEY not in answer["message"]
+        assert case.states("fwd_1") == ["connecting"]
+        async with await ControlClient.connect(tmp_path / "x.sock") as other:
+            await other.event("forward", forward="fwd_1", url="rtmp://one/app/****")
+            assert not [event for event in other.events if event.get("forward") == "fwd_2"]
+
+
+@in_virtual_time
+async def test_while_media_comes_a_change_is_answered_by_the_destination(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        case.ingest.whole = Program(VIDEO, AUDIO)
+        feeding = asyncio.create_task(case.feed(60.0))
+        await case.client.event("program", video="live")
+        good = asyncio.create_task(case.ask("add_forward", url=ONE))
+        await asyncio.sleep(2.0)
+        assert not good.done()
+        FakeOutput.made[-1].taken = 1000
+        assert (await good)["event"] == "ok"
+        bad = asyncio.create_task(case.ask("add_forward", url=TWO))
+        await asyncio.sleep(2.0)
+        FakeOutput.made[-1].on_end(DestinationRefused("another one publishes there"))
+        answer = await bad
+        assert (answer["code"], answer["message"]) == ("refused", "another one publishes there")
+        assert {event["forward"] for event in case.told("forward")} == {"fwd_1"}
+        feeding.cancel()
+
+
+@in_virtual_time
+async def test_only_who_asked_is_answered(tmp_path: Path) -> None:
+    async with running(tmp_path) as case, await ControlClient.connect(tmp_path / "x.sock") as other:
+        await other.event("program")
+        await case.ask("add_forward", url=ONE)
+        await other.event("forward", forward="fwd_1")
+        assert not [event for event in other.events if event["event"] == "ok"]
+
+
+@in_virtual_time
+async def test_a_change_that_is_under_way_at_the_end_is_answered(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        case.ingest.whole = Program(VIDEO, AUDIO)
+        feeding = asyncio.create_task(case.feed(60.0))
+        await case.client.event("program", video="live")
+        change = asyncio.create_task(case.ask("add_forward", url=ONE))
+        await asyncio.sleep(1.0)
+        feeding.cancel()
+        case.client.send({"cmd": "stop"})
+        assert (await change)["event"] == "error"
+        assert await case.run == 0
+
+
+@in_virtual_time
+async def test_the_interval_of_statistics_can_be_changed(tmp_path: Path) -> None:
+    async with running(tmp_path, stats_interval_ms=1000) as case:
+        answer = await case.ask("configure", stats_interval_ms=100)
+        assert (answer["event"], answer["cmd"]) == ("ok", "configure")
+        await asyncio.sleep(1.05)
+        before = len(case.told("stats"))
+        await asyncio.sleep(1.0)
+        assert len(case.told("stats")) - before == 10
+
+
+@in_virtual_time
+async def test_the_egress_cap_can_be_changed(tmp_path: Path) -> None:
+    async with running(tmp_path, forwards=(forward_url.parse(ONE),)) as case:
+        case.ingest.whole = Program(VIDEO, AUDIO)
+        await case.feed(0.1)
+        await asyncio.sleep(0.1)
+        [output] = FakeOutput.made
+        assert output.share_kbps == 0
+        assert (await case.ask("configure", max_egress_kbps=3000))["event"] == "ok"
+        assert output.share_kbps == 3000
+
+
+@pytest.mark.parametrize("fields", [{"slate": "/media/slate.png"}, {"slate_now": True}])
+@in_virtual_time
+async def test_what_this_version_cannot_do_is_refused_whole(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    async with running(tmp_path, forwards=(forward_url.parse(ONE),)) as case:
+        case.ingest.whole = Program(VIDEO, AUDIO)
+        await case.feed(0.1)
+        answer = await case.ask("configure", max_egress_kbps=3000, **fields)
+        assert (answer["event"], answer["code"]) == ("error", "bad_arguments")
+        assert "nothing was changed" in answer["message"]
+        assert FakeOutput.made[-1].share_kbps == 0
 
 
 def test_every_reason_has_its_status() -> None:

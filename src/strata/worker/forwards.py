@@ -1,0 +1,365 @@
+"""All forwards of one stream: begun, changed while on the air, and held to the egress cap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Final
+
+from strata.errors import Conflict, DestinationError, NotFound, OverCap, StrataError
+from strata.tasks import TaskGroup
+from strata.wire import worker as wire
+from strata.wire.forward_url import ForwardUrl
+from strata.worker import egress, gst, kinds
+from strata.worker.config import FORWARDS_MAX
+from strata.worker.egress import Claim
+from strata.worker.forward import Forward
+from strata.worker.hub import Hub
+
+log = logging.getLogger(__name__)
+
+PROOF_S: Final = 11.0
+"""For a new destination to take media. One that does not has 4 s to let go, because the
+answer to the command comes within 15 s."""
+TICK_S: Final = 0.5
+FADE_S: Final = 3.0
+"""The kernel still sends what a closed connection has left in its socket, at its old pace."""
+STALE_S: Final = 12.0
+"""For the old destination to let go of what the new one needs."""
+
+
+def require(urls: Iterable[ForwardUrl]) -> None:
+    """What can be known of forwards before there is any media.
+
+    Raises:
+        PartMissing: GStreamer lacks an element that one of them needs.
+        BadUrl: one of them cannot work, or two are the same.
+    """
+    places: set[str] = set()
+    for url in urls:
+        kind = kinds.of(url)
+        gst.require(kind.ELEMENTS)
+        kind.prepare(url)
+        if url.place is not None and url.place in places:
+            raise Conflict(f"two forwards lead to {url.shown}; give it once")
+        places.add(url.place or "")
+
+
+class Forwards:
+    """The forwards by their ids.
+
+    Args:
+        cap_kbps: what all of them together may send over the network; 0 for no limit.
+        tell: called with each event about them.
+        is_flowing: whether media comes in at the moment.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        cap_kbps: int,
+        tell: Callable[[wire.Event], None],
+        is_flowing: Callable[[], bool],
+    ) -> None:
+        self._hub = hub
+        self._cap_kbps = cap_kbps
+        self._tell = tell
+        self._is_flowing = is_flowing
+        self._by_id: dict[str, Forward] = {}
+        self._joining: list[Forward] = []
+        """On trial beside those that are on the air."""
+        self._held: list[Forward] = []
+        """Not begun, until it is known that they fit the cap."""
+        self._leaving: dict[Forward, asyncio.Task[None]] = {}
+        """Replaced, and still saying goodbye."""
+        self._fading: list[tuple[float, int]] = []
+        """Until when (monotonic s), and at what pace (kbit/s), the kernel may still send for
+        a forward that has ended."""
+        self._changing: set[str] = set()
+        self._numbers = itertools.count(1)
+        self._is_over_told = False
+        self._is_ending = False
+        self._tasks = TaskGroup()
+
+    @property
+    def all(self) -> Sequence[Forward]:
+        """The oldest first."""
+        return tuple(self._by_id.values())
+
+    def start(self, urls: Iterable[ForwardUrl]) -> None:
+        for url in urls:
+            forward = self._make(self._next_id(), url)
+            claims = self._claims()
+            self._by_id[forward.id] = forward
+            if claims and self._cap_kbps and self._claim(forward) is not None:
+                self._held.append(forward)
+            else:
+                self._hub.add(forward)
+        self._share_out()
+        self._tasks.spawn("egress", self._keep_cap())
+
+    async def stop(self) -> None:
+        """Delivers what is queued and closes every forward cleanly."""
+        self._is_ending = True
+        everyone = {*self._by_id.values(), *self._joining, *self._leaving}
+        await asyncio.gather(*(forward.stop() for forward in everyone))
+        await self._tasks.close()
+
+    # Changes while on the air.
+
+    async def add(self, url: ForwardUrl) -> Forward:
+        """One more, once its destination has taken media; at once where none flows.
+
+        Raises:
+            StrataError: it cannot be, and there is nothing of it left.
+        """
+        if len({*self._by_id, *(each.id for each in self._joining)}) >= FORWARDS_MAX:
+            raise Conflict(f"a stream has at most {FORWARDS_MAX} forwards; remove one first")
+        forward = self._make(self._next_id(), url)
+        self._check(forward, None)
+        async with self._on_trial(forward):
+            await self._prove(forward)
+        self._by_id[forward.id] = forward
+        self._tell(forward.event())
+        return forward
+
+    async def update(self, id: str | None, url: ForwardUrl) -> tuple[Forward, bool]:
+        """Replaces a forward (the first, without an id); tells whether both were on the air
+        for a moment.
+
+        Raises:
+            StrataError: the new one cannot be; the old one is where it was.
+        """
+        old = self._find(id)
+        async with self._change(old):
+            forward = self._make(old.id, url)
+            self._check(forward, old)
+            if self._may_overlap(old, forward):
+                async with self._on_trial(forward):
+                    await self._prove(forward)
+                self._replace(old, forward)
+                self._leave(old)
+                return forward, True
+            return await self._swap(old, forward), False
+
+    async def remove(self, id: str) -> None:
+        """Closes a forward cleanly."""
+        forward = self._find(id)
+        async with self._change(forward):
+            if forward in self._held:
+                self._held.remove(forward)
+            await forward.remove()
+            self._hub.remove(forward)
+            del self._by_id[forward.id]
+            self._fade(forward)
+
+    def set_cap(self, kbps: int) -> None:
+        self._cap_kbps = kbps
+        self._is_over_told = False
+        self._share_out()
+
+    def _make(self, id: str, url: ForwardUrl) -> Forward:
+        return Forward(id, url, self._on_change, self._on_error)
+
+    def _next_id(self) -> str:
+        return f"fwd_{next(self._numbers)}"
+
+    def _find(self, id: str | None) -> Forward:
+        found = self._by_id.get(id) if id is not None else next(iter(self._by_id.values()), None)
+        if found is None:
+            raise NotFound(
+                f"there is no forward {id[:32]!r}"
+                if id is not None
+                else "the stream has no forward to replace; add one"
+            )
+        return found
+
+    def _check(self, forward: Forward, old: Forward | None) -> None:
+        """What can be known before anything on the air is touched."""
+        url = forward.url
+        require([url])
+        for other in (*self._by_id.values(), *self._joining):
+            if other is not old and url.place is not None and other.url.place == url.place:
+                raise Conflict(f"{other.id} leads to {url.shown} already")
+        if self._hub.program.done():
+            kinds.of(url).check(self._hub.program.result(), url)
+        mine = self._claim(forward)
+        others = [
+            claim
+            for claim in map(self._claim, (*self._by_id.values(), *self._joining))
+            if claim is not None and claim.forward != forward.id
+        ]
+        is_known = self._hub.units_rate.is_settled
+        if mine is not None and is_known and not egress.fits(self._cap_kbps, [*others, mine]):
+            raise self._over_cap([*others, mine])
+
+    def _may_overlap(self, old: Forward, new: Forward) -> bool:
+        if old.state in ("failed", "stopped") or old in self._held:
+            return False
+        if new.url.place is not None and new.url.place == old.url.place:
+            return False
+        both = [claim for claim in (*self._claims(), self._claim(new)) if claim is not None]
+        # What cannot wait would break the cap for as long as both are there.
+        return egress.fits(self._cap_kbps, both) or all(claim.can_wait for claim in both)
+
+    @contextlib.asynccontextmanager
+    async def _change(self, forward: Forward) -> AsyncIterator[None]:
+        if forward.id in self._changing:
+            raise Conflict(f"{forward.id} is being changed already; try again in a moment")
+        self._changing.add(forward.id)
+        try:
+            yield
+        finally:
+            self._changing.discard(forward.id)
+
+    @contextlib.asynccontextmanager
+    async def _on_trial(self, forward: Forward) -> AsyncIterator[None]:
+        """Feeds a forward of which nobody is told yet, and drops it when it fails."""
+        self._joining.append(forward)
+        try:
+            leaving = [
+                task
+                for old, task in self._leaving.items()
+                if old.url.place is not None and old.url.place == forward.url.place
+            ]
+            if leaving:
+                await asyncio.wait(leaving, timeout=STALE_S)
+            self._share_out()
+            self._hub.add(forward)
+            yield
+        except BaseException:
+            self._hub.remove(forward)
+            await forward.discard()
+            raise
+        finally:
+            self._joining.remove(forward)
+
+    async def _prove(self, forward: Forward) -> None:
+        if self._is_flowing():
+            await forward.proven(PROOF_S)
+
+    def _replace(self, old: Forward, new: Forward) -> None:
+        new.takes_over(old)
+        self._by_id[new.id] = new
+        self._tell(new.event())
+
+    def _leave(self, old: Forward) -> None:
+        """Closes the old one cleanly, while the new one is on the air."""
+
+        async def leave() -> None:
+            await old.stop()
+            self._hub.remove(old)
+            del self._leaving[old]
+            self._fade(old)
+
+        self._leaving[old] = self._tasks.spawn(f"leave-{old.id}", leave())
+        self._share_out()
+
+    async def _swap(self, old: Forward, new: Forward) -> Forward:
+        """The two cannot exist at once: the old one goes first, and comes back if the new
+        one cannot be."""
+        if old in self._held:
+            self._held.remove(old)
+        failure = old.message if old.state == "failed" else None
+        await old.stop()
+        self._hub.remove(old)
+        self._fade(old)
+        self._tell(new.event())
+        try:
+            async with self._on_trial(new):
+                await self._prove(new)
+        except BaseException:
+            if self._is_ending:
+                raise
+            back = self._make(old.id, old.url)
+            self._replace(old, back)
+            if failure is None:
+                self._share_out()
+                self._hub.add(back)
+            else:
+                back.fail(DestinationError(failure))
+            raise
+        self._replace(old, new)
+        return new
+
+    # The egress cap.
+
+    def _fade(self, forward: Forward) -> None:
+        if forward.share_kbps:
+            self._fading.append((time.monotonic() + FADE_S, forward.share_kbps))
+        self._share_out()
+
+    async def _keep_cap(self) -> None:
+        while not self._is_ending:
+            await asyncio.sleep(TICK_S)
+            self._admit()
+            if self._hub.units_rate.is_settled:
+                claims = self._claims()
+                for id in egress.shed(self._cap_kbps, claims):
+                    self._by_id[id].fail(self._over_cap(claims))
+                self._held = [each for each in self._held if each.state == "connecting"]
+                self._tell_over()
+            self._share_out()
+
+    def _admit(self) -> None:
+        """Begins those of the held ones that fit, once the stream's rate is known."""
+        if self._hub.units_rate.kbps is None:
+            return
+        shed = egress.shed(self._cap_kbps, self._claims())
+        for forward in tuple(self._held):
+            if forward.id not in shed:
+                self._held.remove(forward)
+                self._hub.add(forward)
+
+    def _tell_over(self) -> None:
+        """One forward alone that does not fit goes on with pieces missing; that is said."""
+        claims = self._claims()
+        if not self._is_over_told and not egress.fits(self._cap_kbps, claims):
+            self._is_over_told = True
+            self._on_error(self._by_id[claims[0].forward], self._over_cap(claims))
+
+    def _share_out(self) -> None:
+        claims: list[Claim] = []
+        owners: list[Forward] = []
+        for forward in dict.fromkeys((*self._by_id.values(), *self._joining, *self._leaving)):
+            claim = self._claim(forward)
+            if claim is not None:
+                claims.append(Claim(str(len(owners)), claim.need_kbps, claim.can_wait))
+                owners.append(forward)
+        now = time.monotonic()
+        self._fading = [(until, kbps) for until, kbps in self._fading if until > now]
+        cap_kbps = self._cap_kbps
+        if cap_kbps:
+            cap_kbps = max(1, cap_kbps - sum(kbps for _, kbps in self._fading))
+        for name, kbps in egress.shares(cap_kbps, claims).items():
+            owners[int(name)].set_share(kbps)
+
+    def _claims(self) -> list[Claim]:
+        found = (self._claim(each) for each in self._by_id.values() if not each.is_leaving)
+        return [claim for claim in found if claim is not None]
+
+    def _claim(self, forward: Forward) -> Claim | None:
+        hub = self._hub
+        return forward.claim(hub.units_rate.kbps or 0.0, hub.packets_rate.kbps or 0.0)
+
+    def _over_cap(self, claims: Sequence[Claim]) -> OverCap:
+        need = sum(claim.need_kbps for claim in claims)
+        return OverCap(
+            f"{len(claims)} forwards of this stream would send {need / 1000:.1f} Mbit/s, and the "
+            f"egress cap is {self._cap_kbps / 1000:.1f} Mbit/s; lower the encoder's bitrate or "
+            "raise the cap, then set the forward again"
+        )
+
+    # What forwards say.
+
+    def _on_change(self, forward: Forward) -> None:
+        if self._by_id.get(forward.id) is forward:
+            self._tell(forward.event())
+
+    def _on_error(self, forward: Forward, error: StrataError) -> None:
+        if self._by_id.get(forward.id) is forward:
+            self._tell(wire.Error(error.message, error.code, forward=forward.id))

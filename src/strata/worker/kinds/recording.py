@@ -1,0 +1,340 @@
+"""Recordings: files on this machine, in parts where they are to be split.
+
+    appsrc packets -> fdsink                                    .ts, packet for packet
+    appsrc video, appsrc audio -> matroskamux | mp4mux -> fdsink    .mkv, .mp4
+
+Whatever happens to this process, a file plays up to its last second or two: packets and
+Matroska clusters go to the kernel as they come, and an MP4 is written in fragments of a
+second, and made an ordinary one when it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from strata.errors import BadUrl, DestinationError, DiskFull, StrataError
+from strata.tasks import TaskGroup, in_thread
+from strata.wire.forward_url import ForwardUrl
+from strata.worker.gst import SECOND_NS, Gst, make
+from strata.worker.output import QUEUE_BYTES_MAX, Feed, Gate, Output
+from strata.worker.pipeline import START_DEADLINE_S, Pipeline
+from strata.worker.ts_end import OVER_AFTER_S, TsEnd
+from strata.worker.ts_keys import Packets
+from strata.worker.units import NO_TIME, AccessUnit, Program
+
+log = logging.getLogger(__name__)
+
+NAMES_MAX: Final = 10_000
+FLUSH_DEADLINE_S: Final = 4.0
+"""For the end of a part that is complete; within a forward's own deadline for its end."""
+FRAGMENT_MS: Final = 1000
+_FINALISE: Final = 1
+"""``first-moov-then-finalise``: fragments while it is written, an index when it is closed."""
+_LEAD_NS: Final = SECOND_NS
+"""Sound may begin a little before the picture; stamps cannot go below zero."""
+
+
+class Part:
+    """One file: a pipeline that takes media at once, and a file that is opened meanwhile."""
+
+    def __init__(self, pattern: str, on_end: Callable[[tuple[str, str] | None], None]) -> None:
+        self._pattern = pattern
+        self._sink: Any = make("fdsink", sync=False, enable_last_sample=False)
+        self._sink.set_property("async", False)
+        self._fd: int | None = None
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tell = on_end
+        self._bytes = 0
+        self.pipeline = Pipeline(pattern, self._on_end)
+        self.pipeline.add(self._sink)
+        self.began_at = time.monotonic()
+
+    @property
+    def sink(self) -> Any:
+        return self._sink
+
+    async def open(self) -> None:
+        """Raises BadUrl, DiskFull or TimeoutError; the file is not kept open then."""
+        path = Path(time.strftime(self._pattern))
+        self._fd, name = await in_thread("open", lambda: claim(path), START_DEADLINE_S)
+        log.info("recording to %s", name)
+        self._sink.set_property("fd", self._fd)
+        await self.pipeline.start()
+
+    def bytes_out(self) -> int:
+        if self._fd is not None:
+            self._bytes = os.fstat(self._fd).st_size
+        return self._bytes
+
+    async def end(self) -> None:
+        """Writes what is left, within a deadline."""
+        self.pipeline.end()
+        await asyncio.wait({self._done}, timeout=FLUSH_DEADLINE_S)
+        if not self._done.done():
+            log.warning(
+                "the recording %s was not closed in time; its end is missing", self._pattern
+            )
+
+    async def stop(self) -> None:
+        await self.pipeline.stop()
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            self._bytes = os.fstat(fd).st_size
+            await in_thread("close", lambda: os.close(fd), START_DEADLINE_S)
+
+    def _on_end(self, failure: tuple[str, str] | None) -> None:
+        if not self._done.done():
+            self._done.set_result(None)
+        if failure is not None:
+            self._tell(failure)
+
+
+class Recording(Output):
+    """What all containers share: parts, one after the other."""
+
+    PROGRESS_S: ClassVar[float] = 10.0
+
+    def __init__(
+        self,
+        url: ForwardUrl,
+        program: Program,
+        share_kbps: int,
+        on_end: Callable[[StrataError | None], None],
+    ) -> None:
+        super().__init__(url, program, share_kbps, on_end)
+        self._part: Part | None = None
+        self._earlier: list[Part] = []
+        self._bytes_before = 0
+        self._tasks = TaskGroup(self._on_task_failure)
+        self._segment_s = float(url.options.get("segment-s", "inf"))
+
+    @classmethod
+    def prepare(cls, url: ForwardUrl) -> None:
+        assert url.path is not None
+        folder = Path(time.strftime(url.path)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise _cannot_record(folder, error) from error
+
+    def build_part(self, part: Part, first: AccessUnit | None) -> None:
+        """Adds and links the elements between the sources and the part's sink."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Nothing to do: a part begins with the first media."""
+
+    def begin_part(self, first: AccessUnit | None = None) -> Part:
+        """Another file, which takes media at once; the one before is closed meanwhile."""
+        assert self.url.path is not None
+        before, part = self._part, Part(self.url.path, self._on_part_end)
+        self.build_part(part, first)
+        self._part = part
+        if before is not None:
+            self._earlier.append(before)
+            self._tasks.spawn("close-part", self._retire(before))
+        self._tasks.spawn("open-part", self._open(part))
+        return part
+
+    def is_due(self) -> bool:
+        """Whether the file is long enough for another one to begin."""
+        return self._part is not None and (
+            time.monotonic() - self._part.began_at >= self._segment_s - 0.5
+        )
+
+    def has_room(self, feeder: Any) -> bool:
+        assert self._part is not None
+        return self._part.pipeline.queued_bytes(feeder) < QUEUE_BYTES_MAX
+
+    def bytes_out(self) -> int:
+        parts = [*self._earlier, *([self._part] if self._part is not None else [])]
+        return self._bytes_before + sum(part.bytes_out() for part in parts)
+
+    def end(self) -> None:
+        self._tasks.spawn("end", self._finish())
+
+    async def stop(self) -> None:
+        self._ended = True
+        await self._tasks.close()
+        parts = [*self._earlier, *([self._part] if self._part is not None else [])]
+        await asyncio.gather(*(part.stop() for part in parts))
+
+    async def _open(self, part: Part) -> None:
+        try:
+            await part.open()
+        except TimeoutError:
+            self.finish(DestinationError(f"{self.url.shown}: the disk does not answer"))
+        except StrataError as error:
+            self.finish(error)
+
+    async def _retire(self, part: Part) -> None:
+        await part.end()
+        await part.stop()
+        self._earlier.remove(part)
+        self._bytes_before += part.bytes_out()
+
+    async def _finish(self) -> None:
+        if self._part is not None:
+            await self._part.end()
+        while self._earlier:
+            await asyncio.sleep(0.05)
+        self.finish(None)
+
+    def _on_part_end(self, failure: tuple[str, str] | None) -> None:
+        assert failure is not None
+        log.info("%s: %s (%s)", self.url, failure[0], " ".join(failure[1].split()))
+        self.finish(self.explain(*failure))
+
+    def explain(self, text: str, debug: str) -> StrataError:
+        if "no space left" in f"{text} {debug}".lower():
+            return _disk_full(self.url.path)
+        return DestinationError(
+            f"the recording {self.url.path} failed: {text}; check the disk (df -h) and the "
+            "rights on its folder"
+        )
+
+    def _on_task_failure(self, name: str, error: BaseException) -> None:
+        self.finish(StrataError(f"the recording {self.url.path} failed: {error}"))
+
+
+class TsRecording(Recording):
+    FEED: ClassVar[Feed] = "packets"
+    ELEMENTS: ClassVar[tuple[str, ...]] = ("appsrc", "fdsink")
+
+    _pushed_at = 0.0
+
+    def build_part(self, part: Part, first: AccessUnit | None) -> None:
+        caps = Gst.Caps.from_string("video/mpegts,systemstream=true")
+        part.pipeline.add_source("packets", caps).link(part.sink)
+
+    def push_packets(self, packets: Packets) -> None:
+        self._pushed_at = time.monotonic()
+        if self._part is None:
+            if not packets.key:
+                return
+            self.begin_part()
+            self._rest = TsEnd()
+            self._write(packets.tables)
+        elif packets.key and self.is_due():
+            here, there = self._rest.cut(packets.video_pid)
+            self._write(here)
+            self.begin_part()
+            self._write(packets.tables + there)
+        self._write(self._rest.pass_on(packets.data))
+
+    def end(self) -> None:
+        if self._part is not None:
+            self._write(self._rest.close(time.monotonic() - self._pushed_at > OVER_AFTER_S))
+        super().end()
+
+    def _write(self, data: bytes) -> None:
+        if not data or self._part is None:
+            return
+        if self.has_room("packets"):
+            self._part.pipeline.push_bytes("packets", data)
+        else:
+            self.dropped += 1  # a disk that hangs; nobody looks for the pictures in it
+
+
+class MuxedRecording(Recording):
+    """Base of the containers that hold access units."""
+
+    MUXER: ClassVar[str]
+    SETTINGS: ClassVar[dict[str, Any]]
+
+    def __init__(
+        self,
+        url: ForwardUrl,
+        program: Program,
+        share_kbps: int,
+        on_end: Callable[[StrataError | None], None],
+    ) -> None:
+        super().__init__(url, program, share_kbps, on_end)
+        self._gate = Gate(program)
+
+    def build_part(self, part: Part, first: AccessUnit | None) -> None:
+        mux: Any = make(self.MUXER, **self.SETTINGS)
+        part.pipeline.add(mux)
+        mux.link(part.sink)
+        # Each file begins at its own beginning, not at that of the stream.
+        begin_ns = first.dts_ns if first is not None and first.dts_ns != NO_TIME else 0
+        for track, caps in self.program.tracks():
+            source = part.pipeline.add_source(track, caps)
+            pad = source.get_static_pad("src")
+            pad.set_offset(_LEAD_NS - begin_ns)
+            pad.link(mux.request_pad_simple(f"{track}_%u"))
+
+    def push(self, unit: AccessUnit) -> None:
+        starts = unit.key and (unit.track == "video" or self.program.video is None)
+        if starts and (self._part is None or self.is_due()):
+            self.begin_part(unit)
+        if self._part is None or not self._part.pipeline.takes(unit.track):
+            return  # before the first key frame, or a track that was not announced
+        if self._gate.passes(unit, self.has_room):
+            self._part.pipeline.push_sample(unit.track, unit.sample)
+        else:
+            self.dropped += unit.track == "video"
+
+
+class MkvRecording(MuxedRecording):
+    MUXER: ClassVar[str] = "matroskamux"
+    ELEMENTS: ClassVar[tuple[str, ...]] = ("appsrc", "matroskamux", "fdsink")
+    SETTINGS: ClassVar[dict[str, Any]] = {
+        "offset_to_zero": True,
+        "max_cluster_duration": SECOND_NS,
+        "writing_app": "Strata",
+    }
+
+
+class Mp4Recording(MuxedRecording):
+    MUXER: ClassVar[str] = "mp4mux"
+    ELEMENTS: ClassVar[tuple[str, ...]] = ("appsrc", "mp4mux", "fdsink")
+    SETTINGS: ClassVar[dict[str, Any]] = {
+        "fragment_duration": FRAGMENT_MS,
+        "fragment_mode": _FINALISE,
+    }
+
+
+def claim(path: Path) -> tuple[int, Path]:
+    """Creates ``path``, or where that exists ``name-1.ts``, ``name-2.ts`` ..., and opens it.
+
+    Raises:
+        BadUrl: the folder cannot be made or written to.
+        DiskFull: not a byte more fits.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in range(NAMES_MAX):
+            name = path if not number else path.with_stem(f"{path.stem}-{number}")
+            try:
+                flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+                return os.open(name, flags, 0o640), name
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise _cannot_record(path, error) from error
+    raise BadUrl(f"{path} exists {NAMES_MAX} times already; choose another name")
+
+
+def _cannot_record(path: Path, error: OSError) -> StrataError:
+    if error.errno == errno.ENOSPC:
+        return _disk_full(str(path))
+    return BadUrl(
+        f"cannot record to {path}: {error.strerror}; choose a folder that this user may write to"
+    )
+
+
+def _disk_full(path: str | None) -> DiskFull:
+    return DiskFull(
+        f"the disk is full, so the recording {path} has ended; make room, then set the "
+        "forward again. What has been recorded so far is kept"
+    )

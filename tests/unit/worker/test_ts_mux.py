@@ -1,0 +1,157 @@
+"""Segments made of the smallest pictures there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from strata.errors import StrataError
+from strata.worker import ts_mux
+from strata.worker.gst import Gst
+from strata.worker.ts_mux import PACKET, TsMuxer
+from strata.worker.units import AccessUnit, Program
+from unit.worker.fakes import AUDIO, KEY_FRAME, PPS, SILENCE, SPS, VIDEO, picture, sound, unit
+
+PROGRAM = Program(VIDEO, AUDIO)
+
+
+def segment(first: int, count: int) -> list[AccessUnit]:
+    return [each(number) for number in range(first, first + count) for each in (picture, sound)]
+
+
+def packets(data: bytes) -> list[bytes]:
+    found = [data[at : at + PACKET] for at in range(0, len(data), PACKET)]
+    assert all(len(packet) == PACKET and packet[0] == 0x47 for packet in found)
+    return found
+
+
+def pid_of(packet: bytes) -> int:
+    return (packet[1] & 0x1F) << 8 | packet[2]
+
+
+def gaps(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the continuity counters do not go on (ISO/IEC 13818-1 section 2.4.3.3)."""
+    latest: dict[int, int] = {}
+    for index, packet in enumerate(packets(data)):
+        pid, counter = pid_of(packet), packet[3] & 0x0F
+        step = 1 if packet[3] & 0x10 else 0
+        if pid in latest and counter != (latest[pid] + step) & 0x0F:
+            yield index, pid
+        latest[pid] = counter
+
+
+def test_a_segment_holds_both_tracks_and_begins_with_the_tables() -> None:
+    found = packets(TsMuxer(PROGRAM).mux(segment(0, 6)))
+    assert pid_of(found[0]) == 0
+    pids = {pid_of(packet) for packet in found}
+    assert len(pids) == 4  # two tables, a picture, sound
+    assert list(gaps(b"".join(found))) == []
+
+
+def test_a_picture_can_be_decoded_from_each_key_frame_on() -> None:
+    data = TsMuxer(Program(VIDEO, None)).mux([picture(number) for number in range(6)])
+    assert data.count(b"\0\0\1" + SPS) == 2
+    assert data.count(b"\0\0\1" + PPS) == 2
+    assert data.count(KEY_FRAME) == 2
+
+
+def test_segments_follow_one_another_without_a_seam() -> None:
+    muxer = TsMuxer(PROGRAM)
+    whole = b"".join(muxer.mux(segment(first, 6)) for first in range(0, 60, 6))
+    assert list(gaps(whole)) == []
+    alone = b"".join(TsMuxer(PROGRAM).mux(segment(first, 6)) for first in range(0, 60, 6))
+    assert list(gaps(alone)) != []
+
+
+def test_a_segment_begins_with_the_tables_wherever_it_is() -> None:
+    muxer = TsMuxer(PROGRAM)
+    for first in range(0, 18, 6):
+        assert pid_of(packets(muxer.mux(segment(first, 6)))[0]) == 0
+
+
+def test_sound_alone() -> None:
+    data = TsMuxer(Program(None, AUDIO)).mux([sound(number) for number in range(6)])
+    assert data.count(SILENCE) == 6
+
+
+def test_a_track_that_was_not_announced_is_left_out() -> None:
+    data = TsMuxer(Program(VIDEO, None)).mux(segment(0, 3))
+    assert SILENCE not in data
+    assert KEY_FRAME in data
+
+
+def test_a_track_without_media_in_a_segment_holds_nothing_up() -> None:
+    muxer = TsMuxer(PROGRAM)
+    pictures = muxer.mux([picture(number) for number in range(6)])
+    assert KEY_FRAME in pictures
+    both = muxer.mux(segment(6, 6))
+    assert SILENCE in both
+    assert list(gaps(pictures + both)) == []
+
+
+def test_stamps_are_those_of_the_stream() -> None:
+    muxer = TsMuxer(Program(VIDEO, None))
+    stamps = [
+        first_stamp(muxer.mux([picture(number) for number in range(first, first + 3)]))
+        for first in (0, 3, 6)
+    ]
+    assert stamps[1] - stamps[0] == stamps[2] - stamps[1] == 3 * 90_000 // 25
+
+
+def first_stamp(data: bytes) -> int:
+    """The first presentation time in it, in units of 1/90000 s (section 2.4.3.7)."""
+    payloads = (packet[5 + packet[4] if packet[3] & 0x20 else 4 :] for packet in packets(data))
+    pes = next(each for each in payloads if each.startswith(b"\0\0\1\xe0"))
+    high, *rest = pes[9:14]
+    return (
+        (high >> 1 & 0x07) << 30
+        | rest[0] << 22
+        | (rest[1] >> 1) << 15
+        | rest[2] << 7
+        | rest[3] >> 1
+    )
+
+
+def test_what_cannot_be_muxed_is_told() -> None:
+    broken = unit("video", Gst.Caps.from_string("video/x-h265"), b"abc", 0, True)
+    with pytest.raises(StrataError, match="a segment could not be made: "):
+        TsMuxer(Program(VIDEO, None)).mux([broken])
+
+
+def test_a_muxer_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ts_mux, "_DEADLINE_NS", 0)
+    with pytest.raises(StrataError, match="it took too long"):
+        TsMuxer(PROGRAM).mux(segment(0, 3))
+
+
+def counted(*marks: tuple[int, int, bool]) -> bytearray:
+    """Packets by PID, counter and whether they carry payload."""
+    data = bytearray()
+    for pid, counter, has_payload in marks:
+        control = (0x10 if has_payload else 0x20) | counter
+        data += bytes((0x47, pid >> 8, pid & 0xFF, control)) + bytes(PACKET - 4)
+    return data
+
+
+def counters(data: bytes | bytearray) -> list[int]:
+    return [data[at + 3] & 0x0F for at in range(0, len(data), PACKET)]
+
+
+def test_counters_go_on_by_pid_and_wrap() -> None:
+    muxer = TsMuxer(PROGRAM)
+    first = counted((1, 14, True), (2, 0, True), (1, 15, True))
+    muxer._count_on(first)
+    assert counters(first) == [14, 0, 15]
+    second = counted((1, 0, True), (2, 0, True), (1, 1, True), (2, 1, True), (3, 7, True))
+    muxer._count_on(second)
+    assert counters(second) == [0, 1, 1, 2, 7]
+
+
+def test_a_packet_without_payload_does_not_count() -> None:
+    muxer = TsMuxer(PROGRAM)
+    muxer._count_on(counted((1, 4, True)))
+    data = counted((1, 9, False), (1, 10, True), (1, 10, False), (1, 11, True))
+    muxer._count_on(data)
+    assert counters(data) == [4, 5, 5, 6]
+    assert data[3] & 0xF0 == 0x20
