@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,8 +25,26 @@ from strata.wire.worker import Secrets
 READY_DEADLINE_S: Final = 20.0
 MAX_EGRESS_KBPS: Final = 20_000
 """A host's own default."""
+SIZE_MIN: Final = 1_000_000
 _POLL_S: Final = 0.001
 _SIGNALS_APART_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a peer writes a recording and an HLS playlist."""
+
+    recording: Path
+    hls: Path
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"file://{self.recording}", f"hls://{self.hls}?target-duration=4"]
+
+    def check(self) -> None:
+        """Raises MeasurementFailed where one of the two is missing or all but empty."""
+        if self.recording.stat().st_size < SIZE_MIN or len(list(self.hls.glob("*.ts"))) < 3:
+            raise MeasurementFailed(f"{self.recording} or {self.hls} was not written")
 
 
 class Peer(Protocol):
@@ -131,11 +150,22 @@ class WorkerPeer:
 
 
 class HandMadePeer:
-    """``ristreceiver`` into ``ffmpeg -c copy`` over UDP on loopback: two processes."""
+    """``ristreceiver`` into ``ffmpeg -c copy`` over UDP on loopback: two processes.
+
+    Args:
+        files: a recording and an HLS folder that the same ffmpeg writes beside.
+    """
 
     def __init__(
-        self, folder: Path, name: str, ports: Sequence[int], udp_port: int, url: str
+        self,
+        folder: Path,
+        name: str,
+        ports: Sequence[int],
+        udp_port: int,
+        url: str,
+        files: Files | None = None,
     ) -> None:
+        self._files = files
         self.ports = ports
         self._folder = folder
         self._name = name
@@ -145,7 +175,14 @@ class HandMadePeer:
 
     def start(self) -> None:
         ffmpeg = ["ffmpeg", "-nostdin", "-v", "warning", "-i", self._udp]
-        ffmpeg += ["-c", "copy", "-f", "flv", self._url]
+        ffmpeg += ["-map", "0", "-c", "copy", "-f", "flv", self._url]
+        if self._files is not None:
+            self._files.hls.mkdir()
+            ffmpeg += ["-map", "0", "-c", "copy", "-f", "mpegts", str(self._files.recording)]
+            # What our own forward does: segments of 4 s, the last six in the list.
+            ffmpeg += ["-map", "0", "-c", "copy", "-f", "hls", "-hls_time", "4"]
+            ffmpeg += ["-hls_list_size", "6", "-hls_flags", "delete_segments"]
+            ffmpeg.append(str(self._files.hls / "index.m3u8"))
         self._children.append(Child(ffmpeg, self._folder / f"{self._name}-ffmpeg.log"))
         urls = ",".join(f"rist://@127.0.0.1:{port}" for port in self.ports)
         options = ("-p", "1", "-s", PSK, "-e", "256", "-b", "1000")

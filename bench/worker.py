@@ -9,6 +9,7 @@ does not count.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.media import MUX_KBPS
-from bench.peers import MAX_EGRESS_KBPS, HandMadePeer, WorkerPeer
+from bench.peers import MAX_EGRESS_KBPS, Files, HandMadePeer, WorkerPeer
 from bench.processes import MeasurementFailed
 from bench.report import (
     Spread,
@@ -30,6 +31,7 @@ from bench.report import (
 from bench.stage import Entry, Sample, Stage, stage
 
 CPU_RATIO_MAX: Final = 1.15
+THREE_RATIO_MAX: Final = 1.0
 MEMORY_RATIO_MAX: Final = 0.6
 CORES_MAX: Final = 0.05
 READY_MAX_S: Final = 0.150
@@ -98,30 +100,53 @@ def main(argv: Sequence[str]) -> int:
     try:
         with stage(args.seconds) as here:
             pair = compare(here, args.rounds)
+            three = compare(here, args.rounds, with_files=True)
             hub = fan_out(here, (args.rounds + 1) // 2)
             ready = starts(here, args.starts)
     except MeasurementFailed as error:
         print(f"script/bench worker: the measurement failed: {error}", file=sys.stderr)
         return 1
     _print_pair(pair)
+    _print_three(three)
     _print_hub(hub)
     _print_ready(ready, args.starts)
     result = {"circumstances": found, "kbps": MUX_KBPS, "window_s": args.seconds}
-    write_json(args.json, {**result, **_result(pair, hub, ready)})
+    write_json(args.json, {**result, **_result(pair, three, hub, ready)})
     return 0
 
 
-def compare(here: Stage, rounds: int) -> Rounds:
-    """The worker and the pair made by hand, at the same time."""
+def compare(here: Stage, rounds: int, with_files: bool = False) -> Rounds:
+    """The worker and the pair made by hand, at the same time.
+
+    Args:
+        with_files: besides RTMP, both write a recording and HLS.
+    """
     result = Rounds()
+    what = "RTMP, recording and HLS" if with_files else "RTMP"
     for number in range(rounds):
-        print(f"worker and pair, round {number + 1} of {rounds}", flush=True)
-        keys = f"worker{number}", f"hand{number}"
+        print(f"worker and pair, {what}, round {number + 1} of {rounds}", flush=True)
+        tag = f"{'three' if with_files else 'one'}{number}"
+        keys = f"worker{tag}", f"hand{tag}"
         urls = [here.nginx.url(key) for key in keys]
-        worker = WorkerPeer(here.folder, keys[0], here.link_ports(), [urls[0]])
-        hand = HandMadePeer(here.folder, keys[1], here.link_ports(), here.ports.udp(), urls[1])
+        files = [Files(here.folder / f"{key}.ts", here.folder / key) for key in keys]
+        if not with_files:
+            files = []
+        more = files[0].urls if files else []
+        worker = WorkerPeer(here.folder, keys[0], here.link_ports(), [urls[0], *more])
+        hand = HandMadePeer(
+            here.folder,
+            keys[1],
+            here.link_ports(),
+            here.ports.udp(),
+            urls[1],
+            files[1] if files else None,
+        )
         entries = [Entry("worker", worker, [keys[0]]), Entry("hand", hand, [keys[1]])]
         result.add(here.play(entries[:: 1 if number % 2 else -1]))
+        for each in files:
+            each.check()
+            each.recording.unlink()
+            shutil.rmtree(each.hls)
     result.require()
     return result
 
@@ -210,6 +235,22 @@ def _print_pair(pair: Rounds) -> None:
     print(f"  broken rounds: {pair.broken}\n")
 
 
+def _print_three(three: Rounds) -> None:
+    counted = len(three.samples["worker"])
+    print(f"RTMP, a recording and HLS at once, {counted} rounds at the same time:\n")
+    rows: Table = [("", "worker", "by hand", "ratio", "target", "")]
+    cores = three.cores("worker"), three.cores("hand")
+    ratio = _ratio(*cores)
+    texts = [Spread.of(each).text(100) for each in cores]
+    met = verdict(ratio.median, THREE_RATIO_MAX)
+    target = f"ratio <= {THREE_RATIO_MAX}", met
+    rows.append(("CPU, % of a core", *texts, ratio.text(), *target))
+    owners = [three.by_thread("worker", o).text(100) for o in ("main", "librist", "GStreamer")]
+    rows.append(("  Python, librist, GStreamer", *owners, "", ""))
+    print_table(rows)
+    print(f"  broken rounds: {three.broken}\n")
+
+
 def _print_hub(hub: Rounds) -> None:
     counted = len(hub.samples["1"])
     print(f"The worker by its forwards, {counted} rounds at the same time, % of a core:\n")
@@ -244,19 +285,21 @@ def _print_ready(ready: Ready, count: int) -> None:
     print_table(rows)
 
 
-def _result(pair: Rounds, hub: Rounds, ready: Ready) -> dict[str, Any]:
+def _result(pair: Rounds, three: Rounds, hub: Rounds, ready: Ready) -> dict[str, Any]:
     cores = pair.cores("worker"), pair.cores("hand")
     alone = pair.undisturbed() or pair
     pss = alone.memory("worker", "pss"), alone.memory("hand", "pss")
     return {
         "targets": {
             "cpu_ratio": CPU_RATIO_MAX,
+            "three_cpu_ratio": THREE_RATIO_MAX,
             "memory_ratio": MEMORY_RATIO_MAX,
             "cores": CORES_MAX,
             "ready_s": READY_MAX_S,
         },
         "measured": {
             "cpu_ratio": _ratio(*cores),
+            "three_cpu_ratio": _ratio(three.cores("worker"), three.cores("hand")),
             "memory_ratio": _ratio(*pss),
             "cores": Spread.of(cores[0]),
             "ready_s": ready.wall,
@@ -265,5 +308,6 @@ def _result(pair: Rounds, hub: Rounds, ready: Ready) -> dict[str, Any]:
             "cores_further_forward": _added(hub, 1, 5),
         },
         "rounds": pair,
+        "three": three,
         "forwards": hub,
     }

@@ -216,9 +216,8 @@ class Forward:
         self.fail(DestinationError("given up"))
         await asyncio.wait({self._done}, timeout=STOP_OUTPUT_DEADLINE_S + 0.5)
 
-    async def remove(self) -> None:
-        """The same, and a failure is forgotten."""
-        await self.stop()
+    def forget(self) -> None:
+        """One that has failed and is not wanted any more counts as stopped."""
         self._advance("stopped", "")
 
     async def _run(self, flow: asyncio.Future[Program], prime: Callable[[Forward], None]) -> None:

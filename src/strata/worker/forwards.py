@@ -93,12 +93,8 @@ class Forwards:
     def start(self, urls: Iterable[ForwardUrl]) -> None:
         for url in urls:
             forward = self._make(self._next_id(), url)
-            claims = self._claims()
+            self._begin(forward)
             self._by_id[forward.id] = forward
-            if claims and self._cap_kbps and self._claim(forward) is not None:
-                self._held.append(forward)
-            else:
-                self._hub.add(forward)
         self._share_out()
         self._tasks.spawn("egress", self._keep_cap())
 
@@ -108,6 +104,14 @@ class Forwards:
         everyone = {*self._by_id.values(), *self._joining, *self._leaving}
         await asyncio.gather(*(forward.stop() for forward in everyone))
         await self._tasks.close()
+
+    def _begin(self, forward: Forward) -> None:
+        """Feeds a forward; one that would share the cap is held until the rate is known."""
+        is_known = self._hub.units_rate.kbps is not None
+        if self._cap_kbps and not is_known and self._claims() and self._claim(forward) is not None:
+            self._held.append(forward)
+        else:
+            self._hub.add(forward)
 
     # Changes while on the air.
 
@@ -150,12 +154,9 @@ class Forwards:
         """Closes a forward cleanly."""
         forward = self._find(id)
         async with self._change(forward):
-            if forward in self._held:
-                self._held.remove(forward)
-            await forward.remove()
-            self._hub.remove(forward)
+            await self._end(forward)
+            forward.forget()
             del self._by_id[forward.id]
-            self._fade(forward)
 
     def set_cap(self, kbps: int) -> None:
         self._cap_kbps = kbps
@@ -180,6 +181,7 @@ class Forwards:
 
     def _check(self, forward: Forward, old: Forward | None) -> None:
         """What can be known before anything on the air is touched."""
+        self._check_ending()
         url = forward.url
         require([url])
         for other in (*self._by_id.values(), *self._joining):
@@ -188,9 +190,10 @@ class Forwards:
         if self._hub.program.done():
             kinds.of(url).check(self._hub.program.result(), url)
         mine = self._claim(forward)
+        joining = (each for each in self._joining if each.id not in self._by_id)
         others = [
             claim
-            for claim in map(self._claim, (*self._by_id.values(), *self._joining))
+            for claim in map(self._claim, (*self._by_id.values(), *joining))
             if claim is not None and claim.forward != forward.id
         ]
         is_known = self._hub.units_rate.is_settled
@@ -229,10 +232,10 @@ class Forwards:
             if leaving:
                 await asyncio.wait(leaving, timeout=STALE_S)
             self._share_out()
-            self._hub.add(forward)
+            self._begin(forward)
             yield
         except BaseException:
-            self._hub.remove(forward)
+            self._forget(forward)
             await forward.discard()
             raise
         finally:
@@ -251,23 +254,39 @@ class Forwards:
         """Closes the old one cleanly, while the new one is on the air."""
 
         async def leave() -> None:
-            await old.stop()
-            self._hub.remove(old)
+            await self._end(old)
             del self._leaving[old]
-            self._fade(old)
+            self._share_out()
 
         self._leaving[old] = self._tasks.spawn(f"leave-{old.id}", leave())
         self._share_out()
 
+    async def _end(self, forward: Forward) -> None:
+        """Closes one cleanly; what it leaves in the kernel counts against the cap."""
+        was_sending = forward.state == "live"
+        self._forget(forward)
+        await forward.stop()
+        if was_sending and forward.share_kbps:
+            self._fading.append((time.monotonic() + FADE_S, forward.share_kbps))
+        self._share_out()
+
+    def _forget(self, forward: Forward) -> None:
+        self._hub.remove(forward)
+        if forward in self._held:
+            self._held.remove(forward)
+
+    def _check_ending(self) -> None:
+        if self._is_ending:
+            raise Conflict("the stream is ending; nothing can be changed any more")
+
     async def _swap(self, old: Forward, new: Forward) -> Forward:
         """The two cannot exist at once: the old one goes first, and comes back if the new
         one cannot be."""
-        if old in self._held:
-            self._held.remove(old)
         failure = old.message if old.state == "failed" else None
-        await old.stop()
-        self._hub.remove(old)
-        self._fade(old)
+        # What it leaves in the kernel goes out at half the pace; the other half is the new one's.
+        old.set_share((old.share_kbps + 1) // 2)
+        await self._end(old)
+        self._check_ending()
         self._tell(new.event())
         try:
             async with self._on_trial(new):
@@ -279,7 +298,7 @@ class Forwards:
             self._replace(old, back)
             if failure is None:
                 self._share_out()
-                self._hub.add(back)
+                self._begin(back)
             else:
                 back.fail(DestinationError(failure))
             raise
@@ -287,11 +306,6 @@ class Forwards:
         return new
 
     # The egress cap.
-
-    def _fade(self, forward: Forward) -> None:
-        if forward.share_kbps:
-            self._fading.append((time.monotonic() + FADE_S, forward.share_kbps))
-        self._share_out()
 
     async def _keep_cap(self) -> None:
         while not self._is_ending:

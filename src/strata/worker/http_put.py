@@ -23,6 +23,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 SEND_TIMEOUT_S: Final = 5.0
 """For each piece to be taken, and for the answer."""
 PIECE_BYTES: Final = 16 * 1024
+SHARE_LOOK_S: Final = 0.1
+"""How often the share is looked at while waiting."""
 
 ACCEPTED: Final = frozenset((200, 201, 204))
 RECEIVED: Final = 202
@@ -60,7 +62,9 @@ class Putter:
         if self._client is None:
             timeout = httpx.Timeout(SEND_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
             # The authorities of this machine, as for RTMPS, not a list of httpx's own.
-            verify = ssl.create_default_context() if self._url.url.startswith("https") else True
+            verify = (
+                ssl.create_default_context() if self._url.url.lower().startswith("https") else True
+            )
             self._client = httpx.Client(timeout=timeout, trust_env=False, verify=verify)
         headers = {
             "Content-Length": str(len(data)),
@@ -89,15 +93,17 @@ class Putter:
             self._client.close()
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
-        due = time.monotonic()
         for at in range(0, len(data), PIECE_BYTES):
             piece = data[at : at + PIECE_BYTES]
             yield piece
-            share = self._share_kbps()
-            if share:
-                # Behind, it does not catch up in a burst.
-                due = max(due, time.monotonic() - 0.1) + len(piece) * 8 / 1000 / share
-                time.sleep(max(0.0, due - time.monotonic()))
+            self._wait(len(piece) * 8 / 1000)
+
+    def _wait(self, kbits: float) -> None:
+        """Until that much may have been sent; the share may change meanwhile."""
+        while kbits > 0 and (share := self._share_kbps()):
+            nap_s = min(kbits / share, SHARE_LOOK_S)
+            time.sleep(nap_s)
+            kbits -= nap_s * share
 
     def _explain(self, error: Exception) -> DestinationError:
         where = f"{self._url.host}:{self._url.port}"

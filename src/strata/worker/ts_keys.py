@@ -66,9 +66,9 @@ class TsKeys:
                 self._tables.look_at(packet)
             elif pid == self._tables.video_pid and starts_key_frame(packet):
                 cuts.append(index * PACKET)
-        if cuts or self._key_at is None:
+        if cuts:
             self._key_at = now
-        if not cuts and (self._tables.is_without_video or now - self._key_at > UNMARKED_AFTER_S):
+        elif self._may_join_anywhere(batch, now):
             return [self._packets(batch, True)]
         ends = [*cuts, len(batch)]
         pieces = [self._packets(batch[: ends[0]], False)] if ends[0] else []
@@ -76,6 +76,14 @@ class TsKeys:
             self._packets(batch[at:end], True) for at, end in zip(cuts, ends[1:], strict=True)
         ]
         return pieces
+
+    def _may_join_anywhere(self, batch: bytes, now: float) -> bool:
+        if self._key_at is not None:
+            return self._tables.is_without_video or now - self._key_at > UNMARKED_AFTER_S
+        # The stream begins with a marked key frame where there are any (ts_start), after a
+        # batch that holds nothing but the tables.
+        pids = zip(batch[1::PACKET], batch[2::PACKET], strict=True)
+        return not all(self._tables.concerns((high & 0x1F) << 8 | low) for high, low in pids)
 
     def _packets(self, data: bytes, key: bool) -> Packets:
         tables = self._tables.packets if key else b""

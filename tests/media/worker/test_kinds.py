@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.children import Child, output_of
+from support.browser import player
+from support.children import Child, output_of, until
 from support.media import FPS, GOP_S, RistSender, decode_errors, probe, shape_of
 from support.nginx import Nginx
 from support.ports import free_tcp_port, free_udp_port
@@ -200,6 +201,27 @@ async def test_hls_on_disk_is_served_by_nginx_and_goes_on_after_a_restart(
     assert not list(folder.glob(".*"))
     assert await decode_errors(tmp_path / "seen.ts") == ""
     assert "corrupt" not in player.said()
+
+
+async def test_a_browser_plays_the_playlist_from_its_first_picture_to_its_last(
+    tmp_path: Path, test_file: Path
+) -> None:
+    folder = tmp_path / "hls"
+    async with (
+        WorkerProcess(tmp_path, [f"hls://{folder}"]) as worker,
+        RistSender(tmp_path / "sender", worker.ports, PSK) as sender,
+    ):
+        await sender.send(test_file, 9)
+        await asyncio.sleep(DELIVERED_S)
+        assert await worker.stop() == 0
+    async with Nginx(tmp_path / "nginx", hls=folder) as nginx:
+        async with player(tmp_path / "browser", nginx.hls_url("index.m3u8")) as page:
+            await until(lambda: "video ended at" in page.said(), 40.0, "the browser is through")
+        said = page.said()
+    assert "video error" not in said
+    assert "video playing at 0.00 1280x720" in said
+    ended_s = float(said.partition("video ended at ")[2].split()[0])
+    assert 9 - GOP_S - 0.5 <= ended_s <= 9.5
 
 
 async def test_hls_push_gets_past_a_server_that_misbehaves(tmp_path: Path, test_file: Path) -> None:

@@ -88,9 +88,15 @@ async def test_bad_arguments(tmp_path: Path, replaced: str, by: str, says: str) 
         (("--psk", "short"), "the PSK has 5 bytes"),
         (("--psk", PSK, "--bind", "not-an-address"), "is no IP address to listen on"),
         (("--psk", PSK, "--bind", "192.0.2.254"), "choose an address of this machine"),
-        (("--psk", PSK, "--forward-to", f"http://host/{KEY}"), "can forward to; write rtmp://"),
+        (
+            ("--psk", PSK, "--forward-to", f"gopher://host/{KEY}"),
+            "can be forwarded to; write rtmp://",
+        ),
         (("--psk", PSK, "--forward-to", f"rtmp://host/{KEY}"), "write rtmp://host/app/key"),
-        (("--psk", PSK, "--forward-to", "file:///x.mp4"), "is no .ts file"),
+        (("--psk", PSK, "--forward-to", "file:///x.avi"), "let its name end in .ts"),
+        (("--psk", PSK, "--forward-to", f"srt://host?passphrase={KEY}"), "names no port"),
+        (("--psk", PSK, "--forward-to", "hls:///proc/no"), "cannot write a playlist"),
+        (("--psk", PSK, "--forward-to", RTMP, "--forward-to", RTMP), "give it once"),
         (("--psk", PSK, "--forward-to", "file:///proc/no/x.ts"), "cannot record to"),
         (("--psk", PSK, "--forwrd-to", RTMP), "unrecognized arguments: --forwrd-to"),
         (("--secrets-stdin",), "expects one line on standard input"),
@@ -165,6 +171,8 @@ PLUGINS = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "gstreamer-1.0"
         ("libgstmpegtsdemux.so", "tsdemux", "gstreamer1.0-plugins-bad", []),
         ("libgstrtmp2.so", "rtmp2sink", "gstreamer1.0-plugins-bad", [RTMP]),
         ("libgstflv.so", "flvmux", "gstreamer1.0-plugins-good", [RTMP]),
+        ("libgstsrt.so", "srtsink", "gstreamer1.0-plugins-bad", ["srt://host:9000"]),
+        ("libgstisomp4.so", "mp4mux", "gstreamer1.0-plugins-good", ["file:///tmp/x.mp4"]),
     ],
 )
 async def test_a_missing_element(
@@ -197,6 +205,7 @@ async def test_a_missing_element(
 NEEDED = {
     *("libgstcoreelements.so", "libgstapp.so", "libgstmpegtsdemux.so", "libgstflv.so"),
     *("libgstvideoparsersbad.so", "libgstaudioparsers.so", "libgstrtmp2.so"),
+    "libgstdebug.so",
 }
 
 

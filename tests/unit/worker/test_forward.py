@@ -843,7 +843,8 @@ async def test_one_that_hangs_is_discarded_all_the_same() -> None:
 async def test_one_that_is_removed_closes_cleanly() -> None:
     case = Case()
     output = await case.live()
-    await case.forward.remove()
+    await case.forward.stop()
+    case.forward.forget()
     assert output.asked_to_end
     assert case.states == ["live", "stopped"]
 
@@ -854,7 +855,8 @@ async def test_the_failure_of_one_that_is_removed_is_forgotten() -> None:
     output = await case.live()
     output.on_end(BadUrl("no such folder"))
     await case.state("failed")
-    await case.forward.remove()
+    await case.forward.stop()
+    case.forward.forget()
     assert case.told[-1] == ("stopped", "")
     assert case.forward.message == ""
 

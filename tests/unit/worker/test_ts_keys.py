@@ -14,15 +14,16 @@ NEW_TABLES = pat() + pmt((AAC, AUDIO), (H264, 0x123))
 
 
 def begun(now: float = 0.0) -> TsKeys:
-    """One that knows the tables."""
+    """One whose stream has begun, as it should: with the tables and a key frame."""
     keys = TsKeys()
     keys.split(TABLES, now)
+    keys.split(media(key=True), now)
     return keys
 
 
 def test_a_batch_without_a_key_frame_stays_whole() -> None:
     batch = TABLES + media() + media(AUDIO, begins=True)
-    assert TsKeys().split(batch, 0.0) == [Packets(batch, video_pid=VIDEO)]
+    assert begun().split(batch, 0.1) == [Packets(batch, video_pid=VIDEO)]
 
 
 def test_a_batch_is_cut_before_each_key_frame() -> None:
@@ -46,9 +47,18 @@ def test_tables_and_key_frame_may_come_at_once() -> None:
     ]
 
 
-def test_before_the_tables_nobody_can_join() -> None:
-    batch = media(key=True) + media()
-    assert TsKeys().split(batch, 0.0) == [Packets(batch)]
+def test_nobody_can_join_before_the_tables_are_over() -> None:
+    keys = TsKeys()
+    assert keys.split(TABLES, 0.0) == [Packets(TABLES, video_pid=VIDEO)]
+    assert keys.split(TABLES[:PACKET], 0.1) == [Packets(TABLES[:PACKET], video_pid=VIDEO)]
+
+
+def test_what_begins_without_tables_or_a_key_frame_is_taken_as_it_is() -> None:
+    batch = media() + media(AUDIO)
+    assert TsKeys().split(batch, 0.0) == [Packets(batch, True)]
+    keys = TsKeys()
+    keys.split(TABLES, 0.0)
+    assert keys.split(batch, 0.1) == [Packets(batch, True, TABLES, VIDEO)]
 
 
 @pytest.mark.parametrize("other", [media(AUDIO, key=True), media(begins=True), media(0x1FFF)])
@@ -59,7 +69,7 @@ def test_only_a_key_frame_of_the_picture_counts(other: bytes) -> None:
 def test_new_tables_are_followed() -> None:
     keys = begun()
     keys.split(NEW_TABLES, 1.0)
-    assert not keys.split(media(key=True), 1.1)[0].key
+    assert [each.key for each in keys.split(media(key=True), 1.1)] == [False]
     batch = media(0x123, key=True)
     assert keys.split(batch, 1.2) == [Packets(batch, True, NEW_TABLES, 0x123)]
 
@@ -67,7 +77,7 @@ def test_new_tables_are_followed() -> None:
 def test_without_a_picture_any_place_is_good() -> None:
     tables = pat() + pmt((AAC, AUDIO))
     keys = TsKeys()
-    assert keys.split(tables, 0.0) == [Packets(tables, True, tables)]
+    keys.split(tables, 0.0)
     assert keys.split(media(AUDIO), 0.1) == [Packets(media(AUDIO), True, tables)]
 
 

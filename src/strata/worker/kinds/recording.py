@@ -52,6 +52,7 @@ class Part:
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tell = on_end
         self._bytes = 0
+        self._is_stopped = False
         self.pipeline = Pipeline(pattern, self._on_end)
         self.pipeline.add(self._sink)
         self.began_at = time.monotonic()
@@ -62,11 +63,17 @@ class Part:
 
     async def open(self) -> None:
         """Raises BadUrl, DiskFull or TimeoutError; the file is not kept open then."""
-        path = Path(time.strftime(self._pattern))
-        self._fd, name = await in_thread("open", lambda: claim(path), START_DEADLINE_S)
+        self._fd, name = await in_thread("open", self._claim, START_DEADLINE_S)
         log.info("recording to %s", name)
         self._sink.set_property("fd", self._fd)
         await self.pipeline.start()
+
+    def _claim(self) -> tuple[int, Path]:
+        fd, name = claim(Path(time.strftime(self._pattern)))
+        if self._is_stopped:  # nobody waits for it any more
+            os.close(fd)
+            name.unlink()
+        return fd, name
 
     def bytes_out(self) -> int:
         if self._fd is not None:
@@ -83,6 +90,7 @@ class Part:
             )
 
     async def stop(self) -> None:
+        self._is_stopped = True
         await self.pipeline.stop()
         fd, self._fd = self._fd, None
         if fd is not None:

@@ -306,7 +306,6 @@ async def test_the_parts_of_a_recording_hold_all_of_it(
     assert made.bytes_out() == sum(map(len, found))
 
 
-@pytest.mark.xfail(strict=True, reason="nobody closes a file that is opened after the stop")
 async def test_a_stop_while_a_file_is_made_leaves_nothing_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
