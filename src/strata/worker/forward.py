@@ -72,6 +72,8 @@ class Forward:
         self.id = id
         self.url = url
         self.state: ForwardState = "connecting"
+        self.is_patient = False
+        """Whether :meth:`proven` waits for more attempts than the first."""
         self.message = "waiting for media"
         self._kind = kinds.of(url)
         self.share_kbps = 0
@@ -186,7 +188,10 @@ class Forward:
         """
         await asyncio.wait({self._proven}, timeout=deadline_s)
         if not self._proven.done():
-            raise DestinationError(f"{self.url.shown} has taken nothing in {deadline_s:.0f} s")
+            said = f"; {self.message}" if self.state == "retrying" else ""
+            raise DestinationError(
+                f"{self.url.shown} has taken nothing in {deadline_s:.0f} s{said}"
+            )
         error = self._proven.result()
         if error is not None:
             raise error
@@ -258,7 +263,8 @@ class Forward:
                 wait_s = backoff.wait_s(random.random())
                 self._advance("retrying", f"{error.message}; next try in {wait_s:.0f} s")
                 self._on_error(self, error)
-                self._prove(error)
+                if not self.is_patient:
+                    self._prove(error)
                 await asyncio.wait({self._stop}, timeout=wait_s)
                 if not self._stop.done():
                     self._before.reconnects += 1

@@ -79,6 +79,9 @@ class Forwards:
         self._fading: list[tuple[float, int]] = []
         """Until when (monotonic s), and at what pace (kbit/s), the kernel may still send for
         a forward that has ended."""
+        self._left: dict[str, float] = {}
+        """When a place was left (monotonic s): a server may believe for a while longer that
+        it is taken."""
         self._changing: set[str] = set()
         self._numbers = itertools.count(1)
         self._is_over_told = False
@@ -231,6 +234,8 @@ class Forwards:
             ]
             if leaving:
                 await asyncio.wait(leaving, timeout=STALE_S)
+            left_at = self._left.get(forward.url.place or "", -STALE_S)
+            forward.is_patient = time.monotonic() - left_at < STALE_S
             self._share_out()
             self._begin(forward)
             yield
@@ -266,6 +271,8 @@ class Forwards:
         was_sending = forward.state == "live"
         self._forget(forward)
         await forward.stop()
+        if forward.url.place is not None:
+            self._left[forward.url.place] = time.monotonic()
         if was_sending and forward.share_kbps:
             self._fading.append((time.monotonic() + FADE_S, forward.share_kbps))
         self._share_out()

@@ -34,7 +34,7 @@ async def test_twenty_changes_in_a_row_between_two_servers(tmp_path: Path, long_
                 answer = await worker.ask("update_forward", url=server.url(KEY))
                 assert answer["event"] == "ok", answer
                 assert (answer["forward"], answer["overlap"]) == ("fwd_1", True)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(0.5)
             stats = await worker.ask("stats")
             assert await worker.stop() == 0
         states = [

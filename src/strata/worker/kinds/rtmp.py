@@ -21,6 +21,11 @@ CHUNK_BYTES: Final = 4096
 """What OBS sends, so what every platform takes. At the 128 bytes of the protocol's start
 (RTMP 1.0 section 5.4.1) a forward costs a third more CPU."""
 
+TIMEOUT_S: Final = 12
+"""For the socket to take or bring anything. The kernel says that there is room again when a
+third of its buffer is free, up to 1.3 MB: 11 s for a server that reads 1 Mbit/s, which is slow
+and alive. One that has stopped is found out well within 30 s."""
+
 MUXER: Final = "eflvmux" if Gst.ElementFactory.find("eflvmux") else "flvmux"
 """The former, of GStreamer 1.28 and newer, knows H.265 (Enhanced RTMP)."""
 
@@ -45,6 +50,7 @@ class Rtmp(PipelineOutput):
             async_connect=False,
             peak_kbps=self.share_kbps,
             chunk_size=CHUNK_BYTES,
+            timeout=TIMEOUT_S,
             enable_last_sample=False,
         )
         self._sink.set_property("async", False)
