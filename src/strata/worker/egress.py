@@ -67,7 +67,6 @@ class Claim:
             cannot be.
     """
 
-    forward: str
     need_kbps: float
     can_wait: bool
 
@@ -77,8 +76,8 @@ def fits(cap_kbps: int, claims: Sequence[Claim]) -> bool:
     return not cap_kbps or sum(claim.need_kbps for claim in claims) <= cap_kbps
 
 
-def shed(cap_kbps: int, claims: Sequence[Claim]) -> list[str]:
-    """The forwards to give up.
+def kept(cap_kbps: int, claims: Sequence[Claim]) -> int:
+    """How many of the claims, from the first on, can stay; the others are to be given up.
 
     The last one stays where it can be paced: a picture with pieces missing is better than
     none.
@@ -86,21 +85,19 @@ def shed(cap_kbps: int, claims: Sequence[Claim]) -> list[str]:
     Args:
         claims: the oldest first.
     """
-    kept = list(claims)
-    while kept and not fits(cap_kbps, kept) and not (len(kept) == 1 and kept[0].can_wait):
-        kept.pop()
-    return [claim.forward for claim in claims[len(kept) :]]
+    count = len(claims)
+    while count and not fits(cap_kbps, claims[:count]):
+        if count == 1 and claims[0].can_wait:
+            break
+        count -= 1
+    return count
 
 
-def shares(cap_kbps: int, claims: Sequence[Claim]) -> dict[str, int]:
+def shares(cap_kbps: int, claims: Sequence[Claim]) -> list[int]:
     """What each may send, in kbit/s: in all the whole cap, by need; evenly while that is
     not known. 0 is without limit."""
-    if not cap_kbps or not claims:
-        return {claim.forward: 0 for claim in claims}
+    if not cap_kbps:
+        return [0] * len(claims)
     total = sum(claim.need_kbps for claim in claims)
-    return {
-        claim.forward: max(
-            1, int(cap_kbps * (claim.need_kbps / total if total else 1 / len(claims)))
-        )
-        for claim in claims
-    }
+    parts = (claim.need_kbps / total if total else 1 / len(claims) for claim in claims)
+    return [max(1, int(cap_kbps * part)) for part in parts]

@@ -136,7 +136,7 @@ class Forward:
             return None
         rate_kbps = units_kbps if self.feed == "units" else packets_kbps
         copies = self._output.copies() if self._output is not None else 1
-        return Claim(self.id, rate_kbps * copies * self._kind.OVERHEAD, not self._kind.RIGID)
+        return Claim(rate_kbps * copies * self._kind.OVERHEAD, not self._kind.RIGID)
 
     @property
     def is_leaving(self) -> bool:

@@ -10,24 +10,23 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
-from strata.errors import Conflict, DestinationError, NotFound, OverCap, StrataError
-from strata.tasks import TaskGroup
+from strata.errors import Conflict, DestinationError, NotFound, StrataError
+from strata.tasks import TaskGroup, in_thread
 from strata.wire import worker as wire
 from strata.wire.forward_url import ForwardUrl
-from strata.worker import egress, gst, kinds
+from strata.worker import gst, kinds
+from strata.worker.cap import EgressCap
 from strata.worker.config import FORWARDS_MAX
-from strata.worker.egress import Claim
 from strata.worker.forward import Forward
 from strata.worker.hub import Hub
 
 log = logging.getLogger(__name__)
 
-PROOF_S: Final = 11.0
+PROOF_S: Final = 10.0
 """For a new destination to take media. One that does not has 4 s to let go, because the
 answer to the command comes within 15 s."""
+REQUIRE_S: Final = 1.0
 TICK_S: Final = 0.5
-FADE_S: Final = 3.0
-"""The kernel still sends what a closed connection has left in its socket, at its old pace."""
 STALE_S: Final = 12.0
 """For the old destination to let go of what the new one needs."""
 
@@ -49,6 +48,14 @@ def require(urls: Iterable[ForwardUrl]) -> None:
         places.add(url.place or "")
 
 
+async def _require(url: ForwardUrl) -> None:
+    """The same for one, off the loop: a disk that hangs must not hold up the stream."""
+    try:
+        await in_thread("require", lambda: require([url]), REQUIRE_S)
+    except TimeoutError:
+        raise DestinationError(f"{url.shown}: the disk does not answer") from None
+
+
 class Forwards:
     """The forwards by their ids.
 
@@ -66,19 +73,14 @@ class Forwards:
         is_flowing: Callable[[], bool],
     ) -> None:
         self._hub = hub
-        self._cap_kbps = cap_kbps
+        self._cap = EgressCap(hub, cap_kbps)
         self._tell = tell
         self._is_flowing = is_flowing
         self._by_id: dict[str, Forward] = {}
         self._joining: list[Forward] = []
         """On trial beside those that are on the air."""
-        self._held: list[Forward] = []
-        """Not begun, until it is known that they fit the cap."""
         self._leaving: dict[Forward, asyncio.Task[None]] = {}
         """Replaced, and still saying goodbye."""
-        self._fading: list[tuple[float, int]] = []
-        """Until when (monotonic s), and at what pace (kbit/s), the kernel may still send for
-        a forward that has ended."""
         self._left: dict[str, float] = {}
         """When a place was left (monotonic s): a server may believe for a while longer that
         it is taken."""
@@ -96,7 +98,7 @@ class Forwards:
     def start(self, urls: Iterable[ForwardUrl]) -> None:
         for url in urls:
             forward = self._make(self._next_id(), url)
-            self._begin(forward)
+            self._cap.begin(forward, self.all)
             self._by_id[forward.id] = forward
         self._share_out()
         self._tasks.spawn("egress", self._keep_cap())
@@ -108,14 +110,6 @@ class Forwards:
         await asyncio.gather(*(forward.stop() for forward in everyone))
         await self._tasks.close()
 
-    def _begin(self, forward: Forward) -> None:
-        """Feeds a forward; one that would share the cap is held until the rate is known."""
-        is_known = self._hub.units_rate.kbps is not None
-        if self._cap_kbps and not is_known and self._claims() and self._claim(forward) is not None:
-            self._held.append(forward)
-        else:
-            self._hub.add(forward)
-
     # Changes while on the air.
 
     async def add(self, url: ForwardUrl) -> Forward:
@@ -126,6 +120,7 @@ class Forwards:
         """
         if len({*self._by_id, *(each.id for each in self._joining)}) >= FORWARDS_MAX:
             raise Conflict(f"a stream has at most {FORWARDS_MAX} forwards; remove one first")
+        await _require(url)
         forward = self._make(self._next_id(), url)
         self._check(forward, None)
         async with self._on_trial(forward):
@@ -143,6 +138,7 @@ class Forwards:
         """
         old = self._find(id)
         async with self._change(old):
+            await _require(url)
             forward = self._make(old.id, url)
             self._check(forward, old)
             if self._may_overlap(old, forward):
@@ -162,7 +158,7 @@ class Forwards:
             del self._by_id[forward.id]
 
     def set_cap(self, kbps: int) -> None:
-        self._cap_kbps = kbps
+        self._cap.kbps = kbps
         self._is_over_told = False
         self._share_out()
 
@@ -186,31 +182,25 @@ class Forwards:
         """What can be known before anything on the air is touched."""
         self._check_ending()
         url = forward.url
-        require([url])
         for other in (*self._by_id.values(), *self._joining):
             if other is not old and url.place is not None and other.url.place == url.place:
                 raise Conflict(f"{other.id} leads to {url.shown} already")
         if self._hub.program.done():
             kinds.of(url).check(self._hub.program.result(), url)
-        mine = self._claim(forward)
-        joining = (each for each in self._joining if each.id not in self._by_id)
-        others = [
-            claim
-            for claim in map(self._claim, (*self._by_id.values(), *joining))
-            if claim is not None and claim.forward != forward.id
-        ]
-        is_known = self._hub.units_rate.is_settled
-        if mine is not None and is_known and not egress.fits(self._cap_kbps, [*others, mine]):
-            raise self._over_cap([*others, mine])
+        joining = [each for each in self._joining if each.id not in self._by_id]
+        others = [each for each in (*self.all, *joining) if each.id != forward.id]
+        claims = self._cap.claims([*others, forward])
+        if self._cap.claims([forward]) and self._cap.is_sure and not self._cap.fits(claims):
+            raise self._cap.error(claims)
 
     def _may_overlap(self, old: Forward, new: Forward) -> bool:
-        if old.state in ("failed", "stopped") or old in self._held:
+        if old.state in ("failed", "stopped") or self._cap.is_waiting(old):
             return False
         if new.url.place is not None and new.url.place == old.url.place:
             return False
-        both = [claim for claim in (*self._claims(), self._claim(new)) if claim is not None]
+        claims = self._cap.claims([*self._staying(), new])
         # What cannot wait would break the cap for as long as both are there.
-        return egress.fits(self._cap_kbps, both) or all(claim.can_wait for claim in both)
+        return self._cap.fits(claims) or all(claim.can_wait for claim in claims)
 
     @contextlib.asynccontextmanager
     async def _change(self, forward: Forward) -> AsyncIterator[None]:
@@ -237,10 +227,10 @@ class Forwards:
             left_at = self._left.get(forward.url.place or "", -STALE_S)
             forward.is_patient = time.monotonic() - left_at < STALE_S
             self._share_out()
-            self._begin(forward)
+            self._cap.begin(forward, self._staying())
             yield
         except BaseException:
-            self._forget(forward)
+            self._cap.forget(forward)
             await forward.discard()
             raise
         finally:
@@ -269,18 +259,13 @@ class Forwards:
     async def _end(self, forward: Forward) -> None:
         """Closes one cleanly; what it leaves in the kernel counts against the cap."""
         was_sending = forward.state == "live"
-        self._forget(forward)
+        self._cap.forget(forward)
         await forward.stop()
         if forward.url.place is not None:
             self._left[forward.url.place] = time.monotonic()
-        if was_sending and forward.share_kbps:
-            self._fading.append((time.monotonic() + FADE_S, forward.share_kbps))
+        if was_sending:
+            self._cap.fade(forward)
         self._share_out()
-
-    def _forget(self, forward: Forward) -> None:
-        self._hub.remove(forward)
-        if forward in self._held:
-            self._held.remove(forward)
 
     def _check_ending(self) -> None:
         if self._is_ending:
@@ -305,7 +290,7 @@ class Forwards:
             self._replace(old, back)
             if failure is None:
                 self._share_out()
-                self._begin(back)
+                self._cap.begin(back, self._staying())
             else:
                 back.fail(DestinationError(failure))
             raise
@@ -317,63 +302,29 @@ class Forwards:
     async def _keep_cap(self) -> None:
         while not self._is_ending:
             await asyncio.sleep(TICK_S)
-            self._admit()
-            if self._hub.units_rate.is_settled:
-                claims = self._claims()
-                for id in egress.shed(self._cap_kbps, claims):
-                    self._by_id[id].fail(self._over_cap(claims))
-                self._held = [each for each in self._held if each.state == "connecting"]
-                self._tell_over()
+            self._cap.admit(self._staying())
+            if self._cap.is_sure:
+                self._give_up()
             self._share_out()
 
-    def _admit(self) -> None:
-        """Begins those of the held ones that fit, once the stream's rate is known."""
-        if self._hub.units_rate.kbps is None:
-            return
-        shed = egress.shed(self._cap_kbps, self._claims())
-        for forward in tuple(self._held):
-            if forward.id not in shed:
-                self._held.remove(forward)
-                self._hub.add(forward)
-
-    def _tell_over(self) -> None:
-        """One forward alone that does not fit goes on with pieces missing; that is said."""
-        claims = self._claims()
-        if not self._is_over_told and not egress.fits(self._cap_kbps, claims):
+    def _give_up(self) -> None:
+        """Ends those that the cap has no room for. One alone goes on with pieces missing; that
+        is said."""
+        error = self._cap.error(self._cap.claims(self._staying()))
+        for forward in self._cap.excess(self._staying()):
+            self._cap.forget(forward)
+            forward.fail(error)
+        left = self._staying()
+        if not self._is_over_told and not self._cap.fits(self._cap.claims(left)):
             self._is_over_told = True
-            self._on_error(self._by_id[claims[0].forward], self._over_cap(claims))
+            alone = next(each for each in left if self._cap.claims([each]))
+            self._on_error(alone, error)
+
+    def _staying(self) -> list[Forward]:
+        return [forward for forward in self._by_id.values() if not forward.is_leaving]
 
     def _share_out(self) -> None:
-        claims: list[Claim] = []
-        owners: list[Forward] = []
-        for forward in dict.fromkeys((*self._by_id.values(), *self._joining, *self._leaving)):
-            claim = self._claim(forward)
-            if claim is not None:
-                claims.append(Claim(str(len(owners)), claim.need_kbps, claim.can_wait))
-                owners.append(forward)
-        now = time.monotonic()
-        self._fading = [(until, kbps) for until, kbps in self._fading if until > now]
-        cap_kbps = self._cap_kbps
-        if cap_kbps:
-            cap_kbps = max(1, cap_kbps - sum(kbps for _, kbps in self._fading))
-        for name, kbps in egress.shares(cap_kbps, claims).items():
-            owners[int(name)].set_share(kbps)
-
-    def _claims(self) -> list[Claim]:
-        found = (self._claim(each) for each in self._by_id.values() if not each.is_leaving)
-        return [claim for claim in found if claim is not None]
-
-    def _claim(self, forward: Forward) -> Claim | None:
-        hub = self._hub
-        return forward.claim(hub.units_rate.kbps or 0.0, hub.packets_rate.kbps or 0.0)
-
-    def _over_cap(self, claims: Sequence[Claim]) -> OverCap:
-        need = sum(claim.need_kbps for claim in claims)
-        return OverCap(
-            f"{len(claims)} forwards of this stream would send {need / 1000:.1f} Mbit/s, and the "
-            f"egress cap is {self._cap_kbps / 1000:.1f} Mbit/s; lower the encoder's bitrate or "
-            "raise the cap, then set the forward again"
-        )
+        self._cap.share_out(dict.fromkeys((*self.all, *self._joining, *self._leaving)))
 
     # What forwards say.
 

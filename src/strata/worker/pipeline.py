@@ -76,6 +76,11 @@ class Pipeline:
     def queued_bytes(self, feeder: Feeder) -> int:
         return int(self._sources[feeder].get_current_level_bytes())
 
+    @property
+    def queued_in_all(self) -> int:
+        """Bytes that wait, over all sources."""
+        return sum(map(self.queued_bytes, self._sources))
+
     def queued_s(self, feeder: Feeder) -> float:
         """By the stamps of the media; 0 for packets, which have none."""
         return float(self._sources[feeder].get_current_level_time()) / SECOND_NS

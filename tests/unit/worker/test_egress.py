@@ -24,7 +24,7 @@ def steady(begin_s: float, end_s: float, kbps: float) -> list[tuple[float, int]]
 
 
 def claims(*needs_kbps: float, can_wait: bool = True) -> list[Claim]:
-    return [Claim(f"fwd_{number}", need, can_wait) for number, need in enumerate(needs_kbps, 1)]
+    return [Claim(need, can_wait) for need in needs_kbps]
 
 
 def test_a_rate_is_not_known_at_once() -> None:
@@ -74,14 +74,14 @@ def test_a_rate_is_never_more_than_what_came(steps: list[tuple[float, int]]) -> 
 
 def test_without_a_cap_everything_fits() -> None:
     assert egress.fits(0, claims(10**9, 10**9))
-    assert egress.shed(0, claims(10**9, 10**9)) == []
-    assert egress.shares(0, claims(5000, 5000)) == {"fwd_1": 0, "fwd_2": 0}
+    assert egress.kept(0, claims(10**9, 10**9)) == 2
+    assert egress.shares(0, claims(5000, 5000)) == [0, 0]
 
 
 def test_without_forwards_everything_fits() -> None:
     assert egress.fits(1, [])
-    assert egress.shed(1, []) == []
-    assert egress.shares(0, []) == egress.shares(5000, []) == {}
+    assert egress.kept(1, []) == 0
+    assert egress.shares(0, []) == egress.shares(5000, []) == []
 
 
 def test_what_fills_the_cap_fits() -> None:
@@ -90,59 +90,55 @@ def test_what_fills_the_cap_fits() -> None:
 
 
 def test_the_newest_is_given_up_first() -> None:
-    assert egress.shed(15_000, claims(5000, 5000, 5000)) == []
-    assert egress.shed(10_000, claims(5000, 5000, 5000)) == ["fwd_3"]
-    assert egress.shed(9_000, claims(5000, 5000, 5000)) == ["fwd_2", "fwd_3"]
+    assert egress.kept(15_000, claims(5000, 5000, 5000)) == 3
+    assert egress.kept(10_000, claims(5000, 5000, 5000)) == 2
+    assert egress.kept(9_000, claims(5000, 5000, 5000)) == 1
 
 
-def test_an_older_one_stays_even_where_a_newer_one_would_fit() -> None:
-    assert egress.shed(6_000, claims(5000, 5000, 100)) == ["fwd_2", "fwd_3"]
+def test_a_newer_one_is_not_kept_instead_of_an_older_one() -> None:
+    assert egress.kept(6_000, claims(5000, 5000, 100)) == 1
 
 
 def test_the_last_one_stays_where_it_can_be_paced() -> None:
-    assert egress.shed(1_000, claims(5000, 5000)) == ["fwd_2"]
-    assert egress.shed(1_000, claims(5000, 5000, can_wait=False)) == ["fwd_1", "fwd_2"]
+    assert egress.kept(1_000, claims(5000, 5000)) == 1
+    assert egress.kept(1_000, claims(5000, 5000, can_wait=False)) == 0
 
 
 def test_while_the_rate_is_not_known_nobody_is_given_up() -> None:
-    assert egress.shed(1, claims(0, 0, 0, can_wait=False)) == []
+    assert egress.kept(1, claims(0, 0, 0, can_wait=False)) == 3
 
 
 def test_the_cap_is_shared_by_need() -> None:
-    assert egress.shares(10_000, claims(4000)) == {"fwd_1": 10_000}
-    assert egress.shares(10_000, claims(4000, 4000)) == {"fwd_1": 5000, "fwd_2": 5000}
-    assert egress.shares(10_000, claims(6000, 2000)) == {"fwd_1": 7500, "fwd_2": 2500}
+    assert egress.shares(10_000, claims(4000)) == [10_000]
+    assert egress.shares(10_000, claims(4000, 4000)) == [5000, 5000]
+    assert egress.shares(10_000, claims(6000, 2000)) == [7500, 2500]
 
 
 def test_the_cap_is_shared_evenly_while_no_need_is_known() -> None:
-    assert egress.shares(10_000, claims(0, 0, 0)) == dict.fromkeys(
-        ("fwd_1", "fwd_2", "fwd_3"), 3333
-    )
+    assert egress.shares(10_000, claims(0, 0, 0)) == [3333] * 3
 
 
 def test_no_share_is_0_which_would_be_no_limit() -> None:
-    assert egress.shares(100, claims(10**6, 1)) == {"fwd_1": 99, "fwd_2": 1}
-    assert egress.shares(1, claims(5000)) == {"fwd_1": 1}
+    assert egress.shares(100, claims(10**6, 1)) == [99, 1]
+    assert egress.shares(1, claims(5000)) == [1]
 
 
 NEEDS = st.lists(st.floats(50.0, 5000.0), min_size=1, max_size=32)
 CLAIMS = st.lists(st.tuples(st.floats(0.0, 10**5), st.booleans()), max_size=8).map(
-    lambda found: [Claim(f"fwd_{at}", need, wait) for at, (need, wait) in enumerate(found)]
+    lambda found: [Claim(need, wait) for need, wait in found]
 )
 
 
 @given(cap_kbps=st.integers(0, 200_000), made=CLAIMS)
 def test_what_is_kept_fits_and_is_as_much_as_can_be(cap_kbps: int, made: list[Claim]) -> None:
-    shed = egress.shed(cap_kbps, made)
-    kept = made[: len(made) - len(shed)]
-    assert shed == [claim.forward for claim in made[len(kept) :]]
-    assert egress.fits(cap_kbps, kept) or (len(kept) == 1 and kept[0].can_wait)
-    assert not shed or not egress.fits(cap_kbps, made[: len(kept) + 1])
+    kept = egress.kept(cap_kbps, made)
+    assert egress.fits(cap_kbps, made[:kept]) or (kept == 1 and made[0].can_wait)
+    assert kept == len(made) or not egress.fits(cap_kbps, made[: kept + 1])
 
 
 @given(cap_kbps=st.integers(5_000, 10_000_000), needs=NEEDS)
 def test_the_shares_are_the_cap(cap_kbps: int, needs: list[float]) -> None:
-    found = egress.shares(cap_kbps, claims(*needs)).values()
+    found = egress.shares(cap_kbps, claims(*needs))
     assert cap_kbps - len(needs) <= sum(found) <= cap_kbps
 
 
@@ -151,9 +147,9 @@ def test_the_shares_pass_the_cap_by_no_more_than_the_least_of_each(
     cap_kbps: int, made: list[Claim]
 ) -> None:
     found = egress.shares(cap_kbps, made)
-    assert list(found) == [claim.forward for claim in made]
-    assert all(share >= 1 for share in found.values())
-    assert sum(share for share in found.values() if share > 1) <= cap_kbps
+    assert len(found) == len(made)
+    assert all(share >= 1 for share in found)
+    assert sum(share for share in found if share > 1) <= cap_kbps
 
 
 @given(cap_kbps=st.integers(1, 10_000_000), needs=NEEDS)
@@ -161,4 +157,5 @@ def test_where_all_fit_nobody_gets_less_than_it_needs(cap_kbps: int, needs: list
     made = claims(*needs)
     if egress.fits(cap_kbps, made):
         found = egress.shares(cap_kbps, made)
-        assert all(found[claim.forward] + 1 > claim.need_kbps - 1e-6 for claim in made)
+        pairs = zip(found, made, strict=True)
+        assert all(share + 1 > claim.need_kbps - 1e-6 for share, claim in pairs)

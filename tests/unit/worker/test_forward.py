@@ -864,9 +864,9 @@ async def test_the_failure_of_one_that_is_removed_is_forgotten() -> None:
 @in_virtual_time
 async def test_it_claims_what_its_kind_sends() -> None:
     rtmp, srt = Case(RTMP), Case(SRT)
-    assert rtmp.forward.claim(4000.0, 5000.0) == Claim("fwd_1", 4000.0, can_wait=True)
-    assert srt.forward.claim(4000.0, 5000.0) == Claim("fwd_1", 6250.0, can_wait=False)
-    assert rtmp.forward.claim(0.0, 0.0) == Claim("fwd_1", 0.0, can_wait=True)
+    assert rtmp.forward.claim(4000.0, 5000.0) == Claim(4000.0, can_wait=True)
+    assert srt.forward.claim(4000.0, 5000.0) == Claim(6250.0, can_wait=False)
+    assert rtmp.forward.claim(0.0, 0.0) == Claim(0.0, can_wait=True)
     assert Case(FILE).forward.claim(4000.0, 5000.0) is None
 
 
@@ -875,7 +875,7 @@ async def test_it_claims_a_share_for_each_copy() -> None:
     case = Case(SRT)
     output = await case.live()
     output.copied = 3
-    assert case.forward.claim(0.0, 1000.0) == Claim("fwd_1", 3750.0, can_wait=False)
+    assert case.forward.claim(0.0, 1000.0) == Claim(3750.0, can_wait=False)
     await case.forward.stop()
 
 

@@ -22,13 +22,15 @@ from strata.errors import (
 from strata.wire import forward_url
 from strata.wire import worker as wire
 from strata.wire.forward_url import ForwardUrl
+from strata.worker import cap as cap_module
 from strata.worker import forward as forward_module
 from strata.worker import forwards as forwards_module
 from strata.worker import hub as hub_module
+from strata.worker.cap import FADE_S
 from strata.worker.config import FORWARDS_MAX
 from strata.worker.egress import SETTLED_AFTER_S
 from strata.worker.forward import Forward
-from strata.worker.forwards import FADE_S, PROOF_S, TICK_S, Forwards, require
+from strata.worker.forwards import PROOF_S, TICK_S, Forwards, require
 from strata.worker.hub import Hub
 from strata.worker.output import Feed
 from strata.worker.units import AccessUnit, Program
@@ -163,7 +165,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.install_output(monkeypatch, lambda url: KINDS[url.kind])
     monkeypatch.setattr(Willing, "silent", set())
     monkeypatch.setattr(Willing, "refusing", {})
-    for module in (forward_module, forwards_module, hub_module):
+    for module in (forward_module, forwards_module, cap_module, hub_module):
         monkeypatch.setattr(module, "time", Clock)
 
 

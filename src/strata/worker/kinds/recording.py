@@ -51,7 +51,7 @@ class Part:
         self._fd: int | None = None
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tell = on_end
-        self._bytes = 0
+        self._pushed = 0
         self._is_stopped = False
         self.pipeline = Pipeline(pattern, self._on_end)
         self.pipeline.add(self._sink)
@@ -75,10 +75,18 @@ class Part:
             name.unlink()
         return fd, name
 
+    def push_bytes(self, data: bytes) -> None:
+        self._pushed += len(data)
+        self.pipeline.push_bytes("packets", data)
+
+    def push_unit(self, unit: AccessUnit) -> None:
+        self._pushed += unit.size
+        self.pipeline.push_sample(unit.track, unit.sample)
+
     def bytes_out(self) -> int:
-        if self._fd is not None:
-            self._bytes = os.fstat(self._fd).st_size
-        return self._bytes
+        """What has left the queue for the disk. The disk is not asked: one that hangs would
+        hold up whoever asks."""
+        return self._pushed - self.pipeline.queued_in_all
 
     async def end(self) -> None:
         """Writes what is left, within a deadline."""
@@ -94,7 +102,6 @@ class Part:
         await self.pipeline.stop()
         fd, self._fd = self._fd, None
         if fd is not None:
-            self._bytes = os.fstat(fd).st_size
             await in_thread("close", lambda: os.close(fd), START_DEADLINE_S)
 
     def _on_end(self, failure: tuple[str, str] | None) -> None:
@@ -248,7 +255,7 @@ class TsRecording(Recording):
         if not data or self._part is None:
             return
         if self.has_room("packets"):
-            self._part.pipeline.push_bytes("packets", data)
+            self._part.push_bytes(data)
         else:
             self.dropped += 1  # a disk that hangs; nobody looks for the pictures in it
 
@@ -288,7 +295,7 @@ class MuxedRecording(Recording):
         if self._part is None or not self._part.pipeline.takes(unit.track):
             return  # before the first key frame, or a track that was not announced
         if self._gate.passes(unit, self.has_room):
-            self._part.pipeline.push_sample(unit.track, unit.sample)
+            self._part.push_unit(unit)
         else:
             self.dropped += unit.track == "video"
 
