@@ -13,15 +13,14 @@ try:
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstApp", "1.0")
-    gi.require_version("Gio", "2.0")
-    from gi.repository import Gio, Gst, GstApp
+    from gi.repository import Gst, GstApp
 except (ImportError, ValueError) as error:
     raise PartMissing(
         f"GStreamer's Python binding cannot be loaded ({error}); run script/bootstrap "
         "(Debian packages: gir1.2-gstreamer-1.0, gir1.2-gst-plugins-base-1.0)"
     ) from error
 
-__all__ = ["SECOND_NS", "Gio", "Gst", "GstApp", "bus_error", "pop_messages", "require", "watch_bus"]
+__all__ = ["SECOND_NS", "Gst", "GstApp", "bus_error", "pop_messages", "require", "watch_bus"]
 
 Gst.init(None)
 
@@ -32,10 +31,8 @@ PACKAGES: Final = {
     "appsink": "gstreamer1.0-plugins-base",
     "capssetter": "gstreamer1.0-plugins-good",
     "fdsink": "libgstreamer1.0-0",
-    "giostreamsink": "gstreamer1.0-plugins-base",
     "matroskamux": "gstreamer1.0-plugins-good",
     "mp4mux": "gstreamer1.0-plugins-good",
-    "mpegtsmux": "gstreamer1.0-plugins-bad",
     "srtsink": "gstreamer1.0-plugins-bad",
     "eflvmux": "gstreamer1.0-plugins-good",
     "tsdemux": "gstreamer1.0-plugins-bad",

@@ -31,7 +31,7 @@ MUX_DEADLINE_S: Final = 15.0
 class Segmented(Output):
     """Base of both."""
 
-    ELEMENTS: ClassVar[tuple[str, ...]] = ts_mux.ELEMENTS
+    ELEMENTS: ClassVar[tuple[str, ...]] = ()
     FIRST_PROGRESS_S: ClassVar[float] = 30.0
     """A first segment takes up to 12 s to be complete."""
     PROGRESS_S: ClassVar[float] = 30.0

@@ -1,9 +1,7 @@
-"""Segments as transport streams, one after the other without a seam.
+"""Segments of a stream as transport streams, one after the other without a seam.
 
-    appsrc video ! h264parse | h265parse, appsrc audio -> mpegtsmux -> giostreamsink (memory)
-
-A segment is muxed when it is complete, in one go: that takes some milliseconds every few
-seconds, where a pipeline that runs along would wake up for every picture.
+A segment is written when it is complete, in one go: that takes some milliseconds every few
+seconds, where a pipeline that runs along would wake up for every picture (decision 6).
 """
 
 from __future__ import annotations
@@ -11,81 +9,66 @@ from __future__ import annotations
 from typing import Any, Final
 
 from strata.errors import StrataError
-from strata.worker.gst import Gio, Gst, bus_error, make
-from strata.worker.units import AccessUnit, Program, codec_of
+from strata.worker import elementary
+from strata.worker.elementary import BadMedia
+from strata.worker.gst import Gst
+from strata.worker.ts_write import CLOCK_HZ, TsWriter
+from strata.worker.units import AccessUnit, Program, Track, codec_of
 
-ELEMENTS: Final = ("appsrc", "h264parse", "h265parse", "mpegtsmux", "giostreamsink")
-
-PACKET: Final = 188
-_DEADLINE_NS: Final = 10 * 1_000_000_000
-_PARSERS: Final = {"h264": "h264parse", "h265": "h265parse"}
+_FORMS: Final = {"h264": elementary.h264, "h265": elementary.h265}
+_NS: Final = 1_000_000_000
 
 
 class TsMuxer:
-    """Muxes the segments of one stream. Blocks; use it from one thread at a time."""
+    """Writes the segments of one stream; from one thread at a time."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._counters: dict[int, int] = {}
+        self._writer: TsWriter | None = None
 
     def mux(self, units: list[AccessUnit]) -> bytes:
         """The segment's file.
 
         Raises:
-            StrataError: the units cannot be muxed.
+            StrataError: the units cannot be written.
         """
-        pipeline: Any = Gst.Pipeline.new(None)
-        stream: Any = Gio.MemoryOutputStream.new_resizable()
-        muxer: Any = make("mpegtsmux", alignment=0)
-        sink: Any = make("giostreamsink", stream=stream, sync=False, enable_last_sample=False)
-        pipeline.add(muxer)
-        pipeline.add(sink)
-        muxer.link(sink)
-        sources = {}
-        for track, caps in self._program.tracks():
-            source: Any = make("appsrc", format=Gst.Format.TIME, caps=caps, max_bytes=0)
-            sources[track] = source
-            pipeline.add(source)
-            last = source
-            if track == "video":
-                # Back to start codes, with the parameter sets before every key frame.
-                parser = make(_PARSERS[codec_of(caps)], config_interval=-1)
-                pipeline.add(parser)
-                source.link(parser)
-                last = parser
-            last.link(muxer)
-        for unit in units:
-            if unit.track in sources:
-                sources[unit.track].push_sample(unit.sample)
-        for source in sources.values():
-            source.end_of_stream()
         try:
-            pipeline.set_state(Gst.State.PLAYING)
-            kinds = Gst.MessageType.EOS | Gst.MessageType.ERROR
-            message = pipeline.get_bus().timed_pop_filtered(_DEADLINE_NS, kinds)
-        finally:
-            pipeline.set_state(Gst.State.NULL)
-        if message is None or message.type == Gst.MessageType.ERROR:
-            said = bus_error(message)[0] if message is not None else "it took too long"
-            raise StrataError(f"a segment could not be made: {said}")
-        stream.close(None)
-        data = bytearray(stream.steal_as_bytes().get_data())
-        self._count_on(data)
-        return bytes(data)
+            writer = self._writer = self._writer or self._begin()
+            writer.tables()
+            for unit in units:
+                self._write(writer, unit)
+        except BadMedia as error:
+            raise StrataError(f"a segment could not be made: {error}") from None
+        return writer.take()
 
-    def _count_on(self, data: bytearray) -> None:
-        """Lets the continuity counters go on where those of the segment before stopped: each
-        muxer begins at 0, which a player takes for a loss (ISO/IEC 13818-1 section 2.4.3.3)."""
-        offsets: dict[int, int] = {}
-        counters = self._counters
-        for at in range(0, len(data), PACKET):
-            control = data[at + 3]
-            pid = (data[at + 1] & 0x1F) << 8 | data[at + 2]
-            counter = control & 0x0F
-            if pid not in offsets:
-                # A packet with payload counts up, one without keeps the number.
-                step = 1 if control & 0x10 else 0
-                offsets[pid] = counters[pid] + step - counter if pid in counters else 0
-            counter = (counter + offsets[pid]) & 0x0F
-            data[at + 3] = control & 0xF0 | counter
-            counters[pid] = counter
+    def _begin(self) -> TsWriter:
+        codecs: dict[Track, str] = {}
+        for track, caps in self._program.tracks():
+            codecs[track] = codec_of(caps)
+            if track == "video":
+                self._video = _FORMS[codecs[track]](_config_of(caps))
+            else:
+                self._audio = elementary.aac(_config_of(caps))
+        return TsWriter(codecs.get("video"), codecs.get("audio"))
+
+    def _write(self, writer: TsWriter, unit: AccessUnit) -> None:
+        buffer: Any = unit.sample.get_buffer()
+        pts = unit.dts_ns if buffer.pts == Gst.CLOCK_TIME_NONE else buffer.pts
+        data = buffer.extract_dup(0, unit.size)
+        if unit.track == "video" and self._program.video is not None:
+            picture = self._video.convert(data, unit.key)
+            writer.picture(picture, _clock(pts), _clock(unit.dts_ns), unit.key)
+        elif unit.track == "audio" and self._program.audio is not None:
+            writer.sound(self._audio.convert(data), _clock(pts))
+
+
+def _clock(ns: int) -> int:
+    return ns * CLOCK_HZ // _NS
+
+
+def _config_of(caps: Gst.Caps) -> bytes:
+    """The parser's ``codec_data``."""
+    value = caps.get_structure(0).get_value("codec_data")
+    if value is None:
+        raise BadMedia("a track came without its configuration")
+    return bytes(value.extract_dup(0, value.get_size()))

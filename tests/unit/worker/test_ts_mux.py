@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from strata.errors import StrataError
-from strata.worker import ts_mux
 from strata.worker.gst import Gst
-from strata.worker.ts_mux import PACKET, TsMuxer
+from strata.worker.ts_mux import TsMuxer
+from strata.worker.ts_write import PACKET
 from strata.worker.units import AccessUnit, Program
 from unit.worker.fakes import AUDIO, KEY_FRAME, PPS, SILENCE, SPS, VIDEO, picture, sound, unit
 
@@ -60,8 +60,6 @@ def test_segments_follow_one_another_without_a_seam() -> None:
     muxer = TsMuxer(PROGRAM)
     whole = b"".join(muxer.mux(segment(first, 6)) for first in range(0, 60, 6))
     assert list(gaps(whole)) == []
-    alone = b"".join(TsMuxer(PROGRAM).mux(segment(first, 6)) for first in range(0, 60, 6))
-    assert list(gaps(alone)) != []
 
 
 def test_a_segment_begins_with_the_tables_wherever_it_is() -> None:
@@ -113,45 +111,11 @@ def first_stamp(data: bytes) -> int:
     )
 
 
-def test_what_cannot_be_muxed_is_told() -> None:
-    broken = unit("video", Gst.Caps.from_string("video/x-h265"), b"abc", 0, True)
-    with pytest.raises(StrataError, match="a segment could not be made: "):
-        TsMuxer(Program(VIDEO, None)).mux([broken])
-
-
-def test_a_muxer_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ts_mux, "_DEADLINE_NS", 0)
-    with pytest.raises(StrataError, match="it took too long"):
-        TsMuxer(PROGRAM).mux(segment(0, 3))
-
-
-def counted(*marks: tuple[int, int, bool]) -> bytearray:
-    """Packets by PID, counter and whether they carry payload."""
-    data = bytearray()
-    for pid, counter, has_payload in marks:
-        control = (0x10 if has_payload else 0x20) | counter
-        data += bytes((0x47, pid >> 8, pid & 0xFF, control)) + bytes(PACKET - 4)
-    return data
-
-
-def counters(data: bytes | bytearray) -> list[int]:
-    return [data[at + 3] & 0x0F for at in range(0, len(data), PACKET)]
-
-
-def test_counters_go_on_by_pid_and_wrap() -> None:
-    muxer = TsMuxer(PROGRAM)
-    first = counted((1, 14, True), (2, 0, True), (1, 15, True))
-    muxer._count_on(first)
-    assert counters(first) == [14, 0, 15]
-    second = counted((1, 0, True), (2, 0, True), (1, 1, True), (2, 1, True), (3, 7, True))
-    muxer._count_on(second)
-    assert counters(second) == [0, 1, 1, 2, 7]
-
-
-def test_a_packet_without_payload_does_not_count() -> None:
-    muxer = TsMuxer(PROGRAM)
-    muxer._count_on(counted((1, 4, True)))
-    data = counted((1, 9, False), (1, 10, True), (1, 10, False), (1, 11, True))
-    muxer._count_on(data)
-    assert counters(data) == [4, 5, 5, 6]
-    assert data[3] & 0xF0 == 0x20
+def test_what_cannot_be_written_is_told() -> None:
+    bare = Gst.Caps.from_string("video/x-h265,stream-format=hvc1")
+    broken = unit("video", bare, b"abc", 0, True)
+    with pytest.raises(StrataError, match="a segment could not be made: a track came without"):
+        TsMuxer(Program(bare, None)).mux([broken])
+    short = unit("video", VIDEO, b"\0\0\0\x09abc", 0, True)
+    with pytest.raises(StrataError, match="a picture is shorter than it says"):
+        TsMuxer(PROGRAM).mux([short])
