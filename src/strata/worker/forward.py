@@ -35,6 +35,7 @@ TRANSITIONS: Final[dict[ForwardState, frozenset[ForwardState]]] = {
 }
 
 PROGRESS_POLL_S: Final = 0.25
+LIVE_POLL_S: Final = 1.0
 PAUSE_S: Final = 1.0
 """After so long without media a destination gets its time to take some anew."""
 SLOW_TELL_S: Final = 10.0
@@ -107,10 +108,10 @@ class Forward:
 
     @property
     def totals(self) -> Totals:
-        before = self._before
+        before, output = self._before, self._output
         return Totals(
-            before.bytes + self._bytes_now,
-            before.dropped + (self._output.dropped if self._output else 0),
+            before.bytes + (output.bytes_out() if output is not None else 0),
+            before.dropped + (output.dropped if output is not None else 0),
             before.live_s + self._live_now_s(),
             before.reconnects,
         )
@@ -299,7 +300,8 @@ class Forward:
         """Returns when asked to stop; raises when the destination stops taking media."""
         self._started_at = time.monotonic()
         while not self._stop.done():
-            await _first(ended, self._stop, timeout_s=PROGRESS_POLL_S)
+            poll_s = LIVE_POLL_S if self.state == "live" else PROGRESS_POLL_S
+            await _first(ended, self._stop, timeout_s=poll_s)
             if ended.done():
                 raise ended.result() or DestinationError(f"{self.url.shown} closed")
             self._look_at_progress(output)
@@ -360,7 +362,6 @@ class Forward:
             )
 
     async def _retire(self, output: Output) -> None:
-        self._bytes_now = max(self._bytes_now, output.bytes_out())
         self._before = self.totals
         self._output = None
         self._bytes_now = 0

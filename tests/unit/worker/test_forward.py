@@ -26,7 +26,7 @@ from strata.worker.backoff import STEADY_S
 from strata.worker.egress import Claim
 from strata.worker.forward import (
     FLUSH_DEADLINE_S,
-    PROGRESS_POLL_S,
+    LIVE_POLL_S,
     SLOW_TELL_S,
     TRANSITIONS,
     Forward,
@@ -195,8 +195,8 @@ async def test_it_is_live_when_the_destination_takes_media() -> None:
     assert case.told == [("live", "")]
     assert case.forward.totals.bytes == 1000
     await asyncio.sleep(2.0)
-    assert case.forward.totals.live_s == pytest.approx(2.0, abs=0.5)
-    assert case.forward.progress_age_s == pytest.approx(2.0, abs=0.5)
+    assert case.forward.totals.live_s == pytest.approx(2.0, abs=1.1)
+    assert case.forward.progress_age_s == pytest.approx(2.0, abs=1.1)
     assert case.forward.totals.reconnects == 0
     await case.forward.stop()
     assert case.states == ["live", "stopped"]
@@ -325,7 +325,7 @@ async def test_the_numbers_go_on_over_a_reconnection() -> None:
     await case.state("retrying")
     assert case.forward.totals.bytes == 2000
     assert case.forward.totals.dropped == 3
-    assert case.forward.totals.live_s == pytest.approx(10, abs=0.5)
+    assert case.forward.totals.live_s == pytest.approx(10, abs=1.1)
     second = await case.outputs(2)
     second.taken = 500
     second.dropped = 1
@@ -412,7 +412,7 @@ async def test_one_that_never_takes_anything_is_tried_anew() -> None:
     feeding = asyncio.create_task(case.feed(100))
     await case.state("retrying")
     took_s = asyncio.get_running_loop().time() - began
-    assert took_s == pytest.approx(FakeOutput.FIRST_PROGRESS_S, abs=0.6)
+    assert took_s == pytest.approx(FakeOutput.FIRST_PROGRESS_S, abs=1.1)
     assert "has taken nothing for 15 s although media is offered" in case.forward.message
     assert isinstance(case.errors[0], DestinationError)
     feeding.cancel()
@@ -427,8 +427,8 @@ async def test_one_that_takes_nothing_any_more_has_stalled() -> None:
     feeding = asyncio.create_task(case.feed(100))
     await case.state("retrying")
     took_s = asyncio.get_running_loop().time() - began
-    assert took_s == pytest.approx(FakeOutput.PROGRESS_S, abs=0.6)
-    assert "has taken nothing for 20 s" in case.forward.message
+    assert took_s == pytest.approx(FakeOutput.PROGRESS_S, abs=1.1)
+    assert "has taken nothing for 2" in case.forward.message
     feeding.cancel()
     await case.forward.stop()
 
@@ -463,14 +463,14 @@ async def test_each_kind_has_its_own_patience() -> None:
     feeding = asyncio.create_task(case.feed(100))
     await case.state("retrying")
     first_s = asyncio.get_running_loop().time() - began
-    assert first_s == pytest.approx(Bursts.FIRST_PROGRESS_S, abs=0.6)
+    assert first_s == pytest.approx(Bursts.FIRST_PROGRESS_S, abs=1.1)
     output = await case.outputs(2)
     output.taken = 5
     await case.state("live")
     began = asyncio.get_running_loop().time()
     await case.state("retrying")
     later_s = asyncio.get_running_loop().time() - began
-    assert later_s == pytest.approx(Bursts.PROGRESS_S, abs=0.6)
+    assert later_s == pytest.approx(Bursts.PROGRESS_S, abs=1.1)
     feeding.cancel()
     await case.forward.stop()
 
@@ -522,7 +522,7 @@ async def test_a_stop_does_not_wait_for_ever_for_the_end() -> None:
     output.ends_when_asked = False
     began = asyncio.get_running_loop().time()
     await case.forward.stop()
-    assert asyncio.get_running_loop().time() - began == pytest.approx(FLUSH_DEADLINE_S, abs=0.6)
+    assert asyncio.get_running_loop().time() - began == pytest.approx(FLUSH_DEADLINE_S, abs=1.1)
     assert output.stops == 1
     assert case.states == ["live", "stopped"]
 
@@ -600,12 +600,12 @@ async def test_one_whose_callers_have_hung_up_is_connecting_again() -> None:
     output.waits = "waiting for a caller"
     await case.feed(60.0)
     assert case.told == [("live", ""), ("connecting", "waiting for a caller")]
-    assert case.forward.totals.live_s == pytest.approx(10.0, abs=0.5)
+    assert case.forward.totals.live_s == pytest.approx(10.0, abs=1.1)
     output.waits = None
     output.taken += 1000
     await case.state("live")
     await asyncio.sleep(5.0)
-    assert case.forward.totals.live_s == pytest.approx(15.0, abs=0.8)
+    assert case.forward.totals.live_s == pytest.approx(15.0, abs=1.1)
     assert case.forward.totals.reconnects == 0
     assert len(FakeOutput.made) == 1
     assert case.errors == []
@@ -632,16 +632,16 @@ async def test_one_that_is_too_slow_is_told_now_and_then_while_it_is() -> None:
     case = Case()
     output = await case.live()
     output.dropped = 7
-    await asyncio.sleep(2 * PROGRESS_POLL_S)
+    await asyncio.sleep(2 * LIVE_POLL_S)
     [error] = case.errors
     assert error.code == "too_slow"
     assert "takes less than the stream brings: 7 frames were left out" in error.message
     assert KEY not in error.message
     output.dropped = 8
-    await asyncio.sleep(SLOW_TELL_S - 1.0)
+    await asyncio.sleep(SLOW_TELL_S - 2.0 * LIVE_POLL_S)
     assert len(case.errors) == 1
     output.dropped = 9
-    await asyncio.sleep(1.0 + PROGRESS_POLL_S)
+    await asyncio.sleep(3.0 * LIVE_POLL_S)
     assert len(case.errors) == 2
     assert "2 frames" in case.errors[1].message
     await asyncio.sleep(60.0)
@@ -927,6 +927,6 @@ async def test_the_one_that_takes_over_counts_on() -> None:
     await new.state("live")
     await asyncio.sleep(5.0)
     found = new.forward.totals
-    assert found.live_s == pytest.approx(15.0, abs=0.8)
+    assert found.live_s == pytest.approx(15.0, abs=1.1)
     assert found == Totals(bytes=1500, dropped=3, live_s=found.live_s, reconnects=1)
     await asyncio.gather(old.forward.stop(), new.forward.stop())

@@ -49,12 +49,11 @@ class Hls(Segmented):
         return await self._on_disk(functools.partial(_resume, self.url))
 
     async def deliver(self, data: bytes, entry: Entry, playlist: Playlist) -> None:
-        folder = _folder(self.url)
-        await self._on_disk(functools.partial(_write, folder, entry.name, data))
-        await self._on_disk(functools.partial(_write, folder, INDEX, playlist.render().encode()))
-        self.took(len(data))
+        index = playlist.render().encode()
         first = playlist.entries[0].sequence - (KEPT_FOR_LISTS - 1) * playlist.length
-        await self._on_disk(functools.partial(_remove_before, folder, first))
+        folder = _folder(self.url)
+        await self._on_disk(lambda: _put(folder, entry.name, data, index, first))
+        self.took(len(data))
 
     async def close(self, playlist: Playlist) -> None:
         if playlist.entries:
@@ -102,8 +101,14 @@ def _resume(url: ForwardUrl) -> Playlist | None:
     return earlier
 
 
+def _put(folder: Path, name: str, data: bytes, index: bytes, first: int) -> None:
+    _write(folder, name, data)
+    _write(folder, INDEX, index)
+    _remove_before(folder, first)
+
+
 def _numbers(folder: Path) -> list[int]:
-    found = (SEGMENT_NAME.fullmatch(path.name) for path in folder.iterdir())
+    found = map(SEGMENT_NAME.fullmatch, os.listdir(folder))
     return [int(each[1]) for each in found if each]
 
 
