@@ -1,8 +1,8 @@
 """Holds the forwards of one stream to its egress cap (decision 7).
 
-What to give each and whom to give up is decided in :mod:`strata.worker.egress`; this keeps the
-account: who waits until it is known that he fits, who sends, and what those that have ended
-may have left in the kernel.
+What to give each and which to give up is decided in :mod:`strata.worker.egress`; this keeps
+the account: which forwards wait until it is known that they fit, what each may send, and what
+those that have ended may have left in the kernel.
 """
 
 from __future__ import annotations

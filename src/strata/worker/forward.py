@@ -18,8 +18,8 @@ from strata.wire.worker import ForwardState
 from strata.worker import kinds
 from strata.worker.backoff import Backoff
 from strata.worker.egress import Claim
-from strata.worker.output import STOP_DEADLINE_S as STOP_OUTPUT_DEADLINE_S
 from strata.worker.output import Feed, Output
+from strata.worker.pipeline import STOP_DEADLINE_S as STOP_OUTPUT_DEADLINE_S
 from strata.worker.ts_keys import Packets
 from strata.worker.units import AccessUnit, Program
 

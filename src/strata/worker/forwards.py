@@ -31,17 +31,18 @@ STALE_S: Final = 12.0
 """For the old destination to let go of what the new one needs."""
 
 
-def require(urls: Iterable[ForwardUrl]) -> None:
+def require(urls: Iterable[ForwardUrl], more_elements: Iterable[str] = ()) -> None:
     """What can be known of forwards before there is any media.
 
     Raises:
-        PartMissing: GStreamer lacks an element that one of them needs.
-        BadUrl: one of them cannot work, or two are the same.
+        PartMissing: GStreamer lacks elements; all of them are named.
+        BadUrl: one of the forwards cannot work.
+        Conflict: two lead to the same place.
     """
+    found = [(url, kinds.of(url)) for url in urls]
+    gst.require((*more_elements, *(name for _, kind in found for name in kind.ELEMENTS)))
     places: set[str] = set()
-    for url in urls:
-        kind = kinds.of(url)
-        gst.require(kind.ELEMENTS)
+    for url, kind in found:
         kind.prepare(url)
         if url.place is not None and url.place in places:
             raise Conflict(f"two forwards lead to {url.shown}; give it once")

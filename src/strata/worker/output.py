@@ -13,11 +13,9 @@ from typing import ClassVar, Final, Literal, TypeAlias
 from strata.errors import DestinationError, StrataError, UnsupportedMedia
 from strata.secrets import scrub
 from strata.wire.forward_url import ForwardUrl
-from strata.worker.pipeline import START_DEADLINE_S, STOP_DEADLINE_S, Feeder, Pipeline
+from strata.worker.pipeline import Feeder, Pipeline
 from strata.worker.ts_keys import Packets
 from strata.worker.units import AccessUnit, Program, codec_of
-
-__all__ = ["START_DEADLINE_S", "STOP_DEADLINE_S", "Feed", "Output", "PipelineOutput"]
 
 log = logging.getLogger(__name__)
 

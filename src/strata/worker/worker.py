@@ -16,7 +16,7 @@ from strata.rist import Receiver, ReceiverTuning
 from strata.tasks import TaskGroup
 from strata.wire import forward_url
 from strata.wire import worker as wire
-from strata.worker import forwards, gst, ingest
+from strata.worker import forwards, ingest
 from strata.worker.config import WorkerConfig
 from strata.worker.control_socket import Client, ControlSocket
 from strata.worker.forwards import Forwards
@@ -69,8 +69,7 @@ class Worker:
         self._stop: asyncio.Future[wire.StopReason] = self._loop.create_future()
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self._request_stop, "eos")
-        gst.require(ingest.ELEMENTS)
-        forwards.require(config.forwards)
+        forwards.require(config.forwards, ingest.ELEMENTS)
         self._hub = Hub()
         self._forwards = Forwards(
             self._hub, config.max_egress_kbps, self._tell, self._is_media_flowing

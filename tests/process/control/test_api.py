@@ -170,15 +170,16 @@ async def test_a_login_of_another_shape_repeats_no_password(stranger: Api) -> No
     ("url", "words"),
     [
         (KEY, "is no forward URL; write rtmp://host/app/key"),
-        (f"http://h.example/{KEY}", "http:// is nothing that this version can forward to"),
+        (f"ftp://h.example/{KEY}", "ftp:// is nothing that a stream can be forwarded to"),
         (f"rtmp:///live/{KEY}", "names no host"),
         (f"rtmp://h.example/{KEY}", "lacks the application or the stream key"),
         (f"rtmp://h.example:99999/live/{KEY}", "is no URL"),
         (f"rtmp://h.example/live/{KEY} x", "holds blanks"),
         (f"rtmp://h.example/live/{KEY}\nx", "holds blanks or characters that cannot be printed"),
         (f"rtmp://no.such.host.invalid/live/{KEY}", "does not resolve; check its spelling"),
-        ("file:x.mkv", "is no .ts file"),
-        ("file:x.ts?segment-s=10", "has options"),
+        ("file:x.avi", "let its name end in .ts, .mkv, .mp4"),
+        ("file:x.ts?segment-s=1", "segment-s must be a whole number from 2 to 86400"),
+        ("hls:x?ladder=720p:2800", "this version does not transcode"),
     ],
 )
 async def test_a_bad_url_says_how_it_should_be(
@@ -255,7 +256,7 @@ async def test_a_file_outside_the_media_folder(
             (media / name).symlink_to(target)
     answer = await refused(running, api, {"forward_to": [url.format(media=media)]})
     assert is_problem(answer, 422, "address_refused")
-    assert f"recordings over the API lie in {media}" in answer.json()["detail"]
+    assert f"what streams write lies in {media}" in answer.json()["detail"]
     assert not list(tmp_path.iterdir())
 
 
