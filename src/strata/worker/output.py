@@ -147,6 +147,7 @@ class PipelineOutput(Output):
         self.pipeline = Pipeline(url.shown, self._on_pipeline_end)
         self._gate = Gate(program)
         self._packet_gate = PacketGate()
+        self._had_room = True
         self.build()
 
     def build(self) -> None:
@@ -185,11 +186,18 @@ class PipelineOutput(Output):
         await self.pipeline.stop()
 
     def _has_room(self, feeder: Feeder) -> bool:
-        pipeline = self.pipeline
-        return (
-            pipeline.queued_bytes(feeder) < QUEUE_BYTES_MAX
-            and pipeline.queued_s(feeder) < QUEUE_S_MAX
-        )
+        size, length_s = self.pipeline.queued_bytes(feeder), self.pipeline.queued_s(feeder)
+        has_room = size < QUEUE_BYTES_MAX and length_s < QUEUE_S_MAX
+        if not has_room and self._had_room:
+            log.info(
+                "%s is behind: %s of %.1f MB, %.1f s waits; leaving out whole groups of pictures",
+                self.url,
+                feeder,
+                size / 1e6,
+                length_s,
+            )
+        self._had_room = has_room
+        return has_room
 
     def _on_pipeline_end(self, failure: tuple[str, str] | None) -> None:
         if failure is None:

@@ -82,8 +82,10 @@ class Pipeline:
         return sum(map(self.queued_bytes, self._sources))
 
     def queued_s(self, feeder: Feeder) -> float:
-        """By the stamps of the media; 0 for packets, which have none."""
-        return float(self._sources[feeder].get_current_level_time()) / SECOND_NS
+        """By the stamps of the media; 0 for packets, which have none, and where the pipeline
+        has failed and its queue knows no times any more."""
+        waiting_ns = int(self._sources[feeder].get_current_level_time())
+        return 0.0 if waiting_ns == Gst.CLOCK_TIME_NONE else waiting_ns / SECOND_NS
 
     def end(self) -> None:
         """No more media: delivers what is queued, then ``on_end(None)``."""
