@@ -32,7 +32,8 @@ from strata.worker.forward import (
     Forward,
     Totals,
 )
-from strata.worker.output import STOP_DEADLINE_S, Feed
+from strata.worker.output import Feed
+from strata.worker.pipeline import STOP_DEADLINE_S
 from strata.worker.ts_keys import Packets
 from strata.worker.units import AccessUnit, Program
 from support.virtual_time import Clock, in_virtual_time
