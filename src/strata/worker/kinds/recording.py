@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 NAMES_MAX: Final = 10_000
 FLUSH_DEADLINE_S: Final = 4.0
 """For the end of a part that is complete; within a forward's own deadline for its end."""
+PIECE_BYTES: Final = 128 * 1024
+PIECE_S: Final = 0.25
+"""At most so much of a recording is not yet with the kernel."""
 FRAGMENT_MS: Final = 1000
 _FINALISE: Final = 1
 """``first-moov-then-finalise``: fragments while it is written, an index when it is closed."""
@@ -226,6 +229,8 @@ class TsRecording(Recording):
     ELEMENTS: ClassVar[tuple[str, ...]] = ("appsrc", "fdsink")
 
     _pushed_at = 0.0
+    _gathered: bytearray
+    _gathered_at = 0.0
 
     def build_part(self, part: Part, first: AccessUnit | None) -> None:
         caps = Gst.Caps.from_string("video/mpegts,systemstream=true")
@@ -237,11 +242,12 @@ class TsRecording(Recording):
             if not packets.key:
                 return
             self.begin_part()
-            self._rest = TsEnd()
+            self._rest, self._gathered = TsEnd(), bytearray()
             self._write(packets.tables)
         elif packets.key and self.is_due():
             here, there = self._rest.cut(packets.video_pid)
             self._write(here)
+            self._flush()
             self.begin_part()
             self._write(packets.tables + there)
         self._write(self._rest.pass_on(packets.data))
@@ -249,9 +255,19 @@ class TsRecording(Recording):
     def end(self) -> None:
         if self._part is not None:
             self._write(self._rest.close(time.monotonic() - self._pushed_at > OVER_AFTER_S))
+            self._flush()
         super().end()
 
     def _write(self, data: bytes) -> None:
+        """Gathers a little: each piece that goes to the disk wakes a thread."""
+        if not self._gathered:
+            self._gathered_at = self._pushed_at
+        self._gathered += data
+        if len(self._gathered) >= PIECE_BYTES or self._pushed_at - self._gathered_at >= PIECE_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        data, self._gathered = bytes(self._gathered), bytearray()
         if not data or self._part is None:
             return
         if self.has_room("packets"):

@@ -15,6 +15,8 @@ from strata.wire import forward_url
 from strata.worker import kinds
 from strata.worker.kinds import recording
 from strata.worker.kinds.recording import (
+    PIECE_BYTES,
+    PIECE_S,
     MkvRecording,
     Mp4Recording,
     Recording,
@@ -232,8 +234,27 @@ async def test_a_disk_that_does_not_keep_up_costs_packets(
     await made.start()
     made.push_packets(key(b"one"))
     monkeypatch.setattr(made, "has_room", lambda feeder: False)
-    made.push_packets(key(b"two"))
+    many = PIECE_BYTES // 188 + 1
+    made.push_packets(Packets(key(b"two").data * many, True, TABLES, 0x100))
     assert made.dropped == 1
+    await made.stop()
+
+
+async def test_little_goes_to_the_disk_at_once_and_not_much_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(recording.time, "monotonic", lambda: now)
+    made = output(tmp_path / "name.ts")
+    written: list[bytes] = []
+    made.push_packets(key(b"one"))
+    assert made._part is not None
+    monkeypatch.setattr(made._part, "push_bytes", written.append)
+    made.push_packets(key(b"two"))
+    assert not written
+    now += PIECE_S
+    made.push_packets(key(b"three"))
+    assert len(written) == 1
     await made.stop()
 
 
