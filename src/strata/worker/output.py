@@ -7,6 +7,7 @@ destination has taken. It ends once: because it was asked to, or with an error.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Final, Literal, TypeAlias
 
@@ -30,7 +31,7 @@ QUEUE_S_MAX: Final = 10.0
 the broadcast. Above the longest group of pictures in use."""
 
 
-class Output:
+class Output(ABC):
     """Base of all kinds.
 
     Args:
@@ -74,22 +75,22 @@ class Output:
 
     # What a kind provides.
 
-    @classmethod
+    @classmethod  # noqa: B027 - most kinds have nothing to prepare
     def prepare(cls, url: ForwardUrl) -> None:
         """Raises BadUrl where it is plain before any media that the URL cannot work."""
 
-    async def start(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def start(self) -> None: ...
 
     def push(self, unit: AccessUnit) -> None:
-        raise NotImplementedError
+        raise AssertionError(f"{self.url.kind} is fed {self.FEED}")
 
     def push_packets(self, packets: Packets) -> None:
-        raise NotImplementedError
+        raise AssertionError(f"{self.url.kind} is fed {self.FEED}")
 
+    @abstractmethod
     def bytes_out(self) -> int:
         """Bytes that the destination has taken since the start."""
-        raise NotImplementedError
 
     def idle(self) -> str | None:
         """Why taking nothing is in order at the moment, or None where it is not."""
@@ -103,13 +104,13 @@ class Output:
         """Another limit on what it may send."""
         self.share_kbps = kbps
 
+    @abstractmethod
     def end(self) -> None:
         """No more media: deliver what is queued, close cleanly, then ``on_end(None)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def stop(self) -> None:
         """Ends, delivered or not."""
-        raise NotImplementedError
 
     # What all share.
 
@@ -150,9 +151,9 @@ class PipelineOutput(Output):
         self._had_room = True
         self.build()
 
+    @abstractmethod
     def build(self) -> None:
         """Adds and links the elements of :attr:`pipeline`."""
-        raise NotImplementedError
 
     def explain(self, text: str, debug: str) -> StrataError:
         """An error of the pipeline in the operator's words."""

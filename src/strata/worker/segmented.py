@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Final
@@ -56,28 +57,28 @@ class Segmented(Output):
 
     # What a kind provides.
 
+    @abstractmethod
     def target_s(self) -> float:
         """Wanted length of a segment."""
-        raise NotImplementedError
 
     async def resume(self) -> Playlist | None:
         """The playlist of an earlier run, to be gone on with."""
         return None
 
-    def playlist_length(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def playlist_length(self) -> int: ...
 
+    @abstractmethod
     async def deliver(self, data: bytes, entry: Entry, playlist: Playlist) -> None:
         """Hands a segment over, then the playlist that lists it.
 
         Raises:
             StrataError: the destination did not take it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def close(self, playlist: Playlist) -> None:
         """The playlist is over."""
-        raise NotImplementedError
 
     # What both share.
 

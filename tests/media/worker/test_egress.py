@@ -19,6 +19,8 @@ from support.worker import PSK, WorkerProcess
 KEY = "stream-key-of-the-tests"
 HERE = "10.201.77.1"
 THERE = "10.201.77.2"
+# Their names have at most 15 characters, and another run may have its own.
+HERE_LINK, THERE_LINK = (f"st{os.getpid()}{end}" for end in "ab")
 WIRE_KBPS_MAX = 21_000
 
 pytestmark = pytest.mark.skipif(
@@ -32,17 +34,29 @@ def network() -> Iterator[str]:
     name = f"strata-test-{os.getpid()}"
     run("ip", "netns", "add", name)
     try:
-        run("ip", "link", "add", "sta0", "type", "veth", "peer", "name", "sta1", "netns", name)
-        run("ip", "addr", "add", f"{HERE}/30", "dev", "sta0")
-        run("ip", "link", "set", "sta0", "up")
+        run(
+            "ip",
+            "link",
+            "add",
+            HERE_LINK,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            THERE_LINK,
+            "netns",
+            name,
+        )
+        run("ip", "addr", "add", f"{HERE}/30", "dev", HERE_LINK)
+        run("ip", "link", "set", HERE_LINK, "up")
         inside = ("ip", "netns", "exec", name, "ip")
-        run(*inside, "addr", "add", f"{THERE}/30", "dev", "sta1")
-        run(*inside, "link", "set", "sta1", "up")
+        run(*inside, "addr", "add", f"{THERE}/30", "dev", THERE_LINK)
+        run(*inside, "link", "set", THERE_LINK, "up")
         run(*inside, "link", "set", "lo", "up")
         yield name
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
-            run("ip", "link", "del", "sta0")
+            run("ip", "link", "del", HERE_LINK)
         run("ip", "netns", "del", name)
 
 
@@ -54,7 +68,7 @@ class Wire:
     """Counts what leaves over the link, each 100 ms."""
 
     def __init__(self) -> None:
-        self._file = Path("/sys/class/net/sta0/statistics/tx_bytes")
+        self._file = Path(f"/sys/class/net/{HERE_LINK}/statistics/tx_bytes")
         self._seen: list[tuple[float, int]] = []
         self._task = asyncio.create_task(self._watch())
 

@@ -15,6 +15,7 @@ import errno
 import logging
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -144,9 +145,9 @@ class Recording(Output):
         except OSError as error:
             raise _cannot_record(folder, error) from error
 
+    @abstractmethod
     def build_part(self, part: Part, first: AccessUnit | None) -> None:
         """Adds and links the elements between the sources and the part's sink."""
-        raise NotImplementedError
 
     async def start(self) -> None:
         """Nothing to do: a part begins with the first media."""
