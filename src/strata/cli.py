@@ -98,6 +98,23 @@ def host(
 
 
 @app.command()
+def impair(
+    profile: Annotated[Path | None, typer.Argument(help="in TOML; see deploy/bad-day.toml")] = None,
+    link: Annotated[
+        list[str] | None, typer.Option(help="as 16000=127.0.0.1:15000,loss=10,delay=40")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="the same one loses the same packets again")
+    ] = None,
+) -> None:
+    """A bad day, to rehearse: relays UDP, and loses, delays, reorders and throttles it."""
+    from strata.impair import cli as rehearse
+
+    logs.set_up("impair")
+    asyncio.run(rehearse.run(rehearse.load(profile, link or (), seed)))
+
+
+@app.command()
 def version() -> None:
     """The version of this installation."""
     typer.echo(f"strata {strata.__version__}")

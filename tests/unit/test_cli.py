@@ -50,7 +50,7 @@ def test_version(strata_command: Any) -> None:
 def test_help_names_every_command_and_flag(strata_command: Any) -> None:
     found = strata_command("--help")
     assert found.status == 0
-    assert all(name in found.out for name in ("up", "control", "host", "version"))
+    assert all(name in found.out for name in ("up", "control", "host", "impair", "version"))
     flags = strata_command("up", "--help").out
     for flag in ("--listen", "--data-dir", "--port-range", "--public-host", "--config", "--demo"):
         assert flag in flags

@@ -1,0 +1,5 @@
+"""``python -I -m strata.impair``."""
+
+from strata.impair.cli import main
+
+main()
