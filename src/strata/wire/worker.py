@@ -84,12 +84,18 @@ class RemoveForward(
 
 
 class Configure(msgspec.Struct, tag_field="cmd", tag="configure", frozen=True, omit_defaults=True):
-    """host -> worker: other settings, any of them; what is not named stays as it is."""
+    """host -> worker: other settings, any of them; what is not named stays as it is.
+
+    ``slate``: on, off, or the path of a picture or movie. ``slate_now``: the slate goes on the
+    air whatever comes in, until it is set to false. ``keep_damaged``: pictures after a gap go
+    out as they are.
+    """
 
     stats_interval_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] | None = None
     max_egress_kbps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
     slate: str | None = None
     slate_now: bool | None = None
+    keep_damaged: bool | None = None
     id: CommandId = None
 
 

@@ -22,7 +22,7 @@ from strata import logs
 from strata.errors import BadArguments, StrataError
 from strata.secrets import Secret, psk_problem
 from strata.wire import forward_url
-from strata.worker.config import FORWARDS_MAX, WorkerConfig
+from strata.worker.config import FORWARDS_MAX, SlateSettings, WorkerConfig
 
 PROG: Final = "strata-receiver"
 
@@ -107,6 +107,19 @@ def parse(argv: list[str], environ: os._Environ[str] | dict[str, str]) -> Worker
         stall_timeout_s=args.stall_timeout_s,
         no_input_timeout_s=args.no_input_timeout_s,
         orphan_timeout_s=args.orphan_timeout_s,
+        slate=_slate(args),
+        keep_damaged=args.keep_damaged,
+        can_silence=args.silence == "on",
+    )
+
+
+def _slate(args: argparse.Namespace) -> SlateSettings:
+    return SlateSettings(
+        wanted=args.slate != "off",
+        file=None if args.slate in ("on", "off") else Path(args.slate),
+        max_s=args.slate_max_s,
+        name=args.name or args.stream_id,
+        cache=Path(args.control_socket).absolute().parent / "slates",
     )
 
 
@@ -163,12 +176,6 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _slate(text: str) -> str:
-    if text != "off":
-        raise argparse.ArgumentTypeError("a slate is not part of this version; leave it off")
-    return text
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROG,
@@ -212,7 +219,32 @@ def _parser() -> argparse.ArgumentParser:
         help="shared by the forwards that cross the network; 0 for no limit; " + default,
     )
     add("--stall-timeout-s", default=30.0, type=_seconds, metavar="S", help=default)
-    add("--slate", default="off", type=_slate, metavar="off", help="not in this version")
+    add(
+        "--slate",
+        default="on",
+        metavar="on|off|FILE",
+        help="what is shown while no media comes: the stream's name on a calm ground, nothing, "
+        "or a picture (PNG, JPEG) or movie (MP4); " + default,
+    )
+    add("--name", metavar="TEXT", help="the stream's name on the slate; default its id")
+    add(
+        "--slate-max-s",
+        default=0.0,
+        type=_seconds,
+        metavar="S",
+        help="after so long the forwards are closed until media returns; default never",
+    )
+    add(
+        "--silence",
+        default="on",
+        choices=("on", "off"),
+        help="whether silence stands in for sound that is missing; " + default,
+    )
+    add(
+        "--keep-damaged",
+        action="store_true",
+        help="pass pictures on after a loss, up to the next key frame, instead of leaving them out",
+    )
     add("--no-input-timeout-s", default=0.0, type=_seconds, metavar="S", help="default never")
     add("--orphan-timeout-s", default=0.0, type=_seconds, metavar="S", help="default never")
     return parser

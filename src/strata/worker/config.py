@@ -13,6 +13,25 @@ FORWARDS_MAX: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
+class SlateSettings:
+    """What stands in for a picture that is missing.
+
+    Attributes:
+        wanted: whether anything does.
+        file: the operator's picture or movie; None for the stream's name on a calm ground.
+        max_s: for how long at most; 0 for as long as it takes.
+        name: of the stream.
+        cache: folder for slates that have been made; None for none.
+    """
+
+    wanted: bool = True
+    file: Path | None = None
+    max_s: float = 0.0
+    name: str = ""
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Checked arguments; see ``strata-receiver --help`` for what each means."""
 
@@ -29,3 +48,6 @@ class WorkerConfig:
     stall_timeout_s: float
     no_input_timeout_s: float
     orphan_timeout_s: float
+    slate: SlateSettings
+    keep_damaged: bool
+    can_silence: bool

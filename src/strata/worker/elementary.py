@@ -32,6 +32,7 @@ class VideoForm:
         shift, mask: find the type of a NAL unit in its first byte.
         delimiter: the NAL unit that begins each access unit.
         sets: parameter sets, with start codes.
+        bare_sets: the same, with the length of each before it, as in MP4.
     """
 
     shift: int
@@ -40,6 +41,7 @@ class VideoForm:
     set_types: frozenset[int]
     delimiter: bytes
     sets: bytes
+    bare_sets: bytes
 
     def convert(self, unit: bytes, key: bool) -> bytes:
         """One access unit.
@@ -73,7 +75,7 @@ def h264(record: bytes) -> VideoForm:
         found, at = _sets(record, at + 1, count)
         sets += found
     delimiter = START + b"\x09\xf0"  # any kind of picture
-    return VideoForm(0, 0x1F, 9, frozenset((7,)), delimiter, _joined(sets))
+    return VideoForm(0, 0x1F, 9, frozenset((7,)), delimiter, _joined(sets), _bare(sets))
 
 
 def h265(record: bytes) -> VideoForm:
@@ -89,7 +91,7 @@ def h265(record: bytes) -> VideoForm:
         found, at = _sets(record, at + 3, count)
         sets += found
     delimiter = START + b"\x46\x01\x50"
-    return VideoForm(1, 0x3F, 35, frozenset((33,)), delimiter, _joined(sets))
+    return VideoForm(1, 0x3F, 35, frozenset((33,)), delimiter, _joined(sets), _bare(sets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,10 @@ def _sets(record: bytes, at: int, count: int) -> tuple[list[bytes], int]:
 
 def _joined(sets: list[bytes]) -> bytes:
     return b"".join(START + each for each in sets)
+
+
+def _bare(sets: list[bytes]) -> bytes:
+    return b"".join(len(each).to_bytes(LENGTH_BYTES, "big") + each for each in sets)
 
 
 def _byte(data: bytes, at: int) -> int:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 Track: TypeAlias = Literal["video", "audio"]
+
+FRAME_SAMPLES: Final = 1024
+"""Of one frame of AAC (ISO/IEC 14496-3 section 4.5.1.1); the form with 960 is not in use."""
+
+FREQUENCIES: Final = (
+    *(96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000),
+    *(22_050, 16_000, 12_000, 11_025, 8_000, 7_350),
+)
+"""By the index in an AudioSpecificConfig (ISO/IEC 14496-3 table 1.18)."""
+
+USUAL_FPS: Final = 25
+USUAL_RATE: Final = 48_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +32,16 @@ class Format:
         caps: the same and more in GStreamer's words, for what is built of its elements.
     """
 
+    track: ClassVar[Track]
+
     codec: str
     config: bytes
-    caps: str
+    caps: str = field(compare=False)
+
+    @property
+    def unit_ns(self) -> int:
+        """How long one unit lasts, as far as the format tells."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +53,53 @@ class VideoFormat(Format):
         profile: in GStreamer's words, such as ``high`` or ``constrained-baseline``.
     """
 
+    track: ClassVar[Track] = "video"
+
     width: int | None = None
     height: int | None = None
-    fps: Fraction | None = None
+    fps: Fraction | None = field(default=None, compare=False)
     profile: str | None = None
+
+    @property
+    def unit_ns(self) -> int:
+        return int(1_000_000_000 / (self.fps or USUAL_FPS))
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat(Format):
     """Sound; ``rate`` in samples a second."""
 
+    track: ClassVar[Track] = "audio"
+
     rate: int | None = None
     channels: int | None = None
+
+    @property
+    def frequency(self) -> int:
+        """Samples a second of the coded sound; with SBR a decoder puts out twice as many."""
+        if len(self.config) >= 2:
+            index = (self.config[0] & 0x07) << 1 | self.config[1] >> 7
+            if index < len(FREQUENCIES):
+                return FREQUENCIES[index]
+        return self.rate or USUAL_RATE
+
+    @property
+    def unit_ns(self) -> int:
+        return FRAME_SAMPLES * 1_000_000_000 // self.frequency
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The tracks of a stream; one that is absent is None."""
+
+    video: VideoFormat | None
+    audio: AudioFormat | None
+
+    def tracks(self) -> list[VideoFormat | AudioFormat]:
+        return [each for each in (self.video, self.audio) if each is not None]
+
+    @property
+    def codecs(self) -> tuple[str | None, str | None]:
+        """What a destination has to know how to carry."""
+        video, audio = self.video, self.audio
+        return (video.codec if video else None, audio.codec if audio else None)

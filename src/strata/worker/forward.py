@@ -18,10 +18,11 @@ from strata.wire.worker import ForwardState
 from strata.worker import kinds
 from strata.worker.backoff import Backoff
 from strata.worker.egress import Claim
+from strata.worker.flow import Flow
 from strata.worker.output import Feed, Output
 from strata.worker.pipeline import STOP_DEADLINE_S as STOP_OUTPUT_DEADLINE_S
 from strata.worker.ts_keys import Packets
-from strata.worker.units import AccessUnit, Program
+from strata.worker.units import AccessUnit
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ class Forward:
         self._done: asyncio.Future[None] = loop.create_future()
         self._proven: asyncio.Future[StrataError | None] = loop.create_future()
         self._is_started = False
+        self._is_over = True
+        self._change: asyncio.Future[None] | None = None
         self._offered_at = self._offered_since = 0.0
         self._progress_at: float | None = None
         self._live_since: float | None = None
@@ -153,8 +156,13 @@ class Forward:
 
     # Media, from the hub.
 
+    @property
+    def _is_changing(self) -> bool:
+        """Whether what comes now is for the next connection."""
+        return self._change is not None and self._change.done()
+
     def push(self, unit: AccessUnit) -> None:
-        if self._output is not None:
+        if self._output is not None and not self._is_changing:
             self._note_offer()
             self._output.push(unit)
 
@@ -171,11 +179,11 @@ class Forward:
 
     # Life.
 
-    def start(self, flow: asyncio.Future[Program], prime: Callable[[Forward], None]) -> None:
+    def start(self, flow: Flow, prime: Callable[[Forward], None]) -> None:
         """Begins to :meth:`_run`; ends with :meth:`stop`.
 
         Args:
-            flow: the tracks to forward, once there is media for it.
+            flow: the tracks to forward, while there is media for it.
             prime: gives this forward what there is since the last key frame.
         """
         self._is_started = True
@@ -204,8 +212,14 @@ class Forward:
         if not self._is_started:
             self._conclude(error)
 
-    async def stop(self) -> None:
-        """Delivers what is queued, closes cleanly and ends, within a deadline."""
+    async def stop(self, *, is_over: bool = True) -> None:
+        """Delivers what is queued, closes and ends, within a deadline.
+
+        Args:
+            is_over: the destination is told that the broadcast is over. Otherwise it may hold
+                the session open for the sender to come back.
+        """
+        self._is_over = is_over
         if not self._stop.done():
             self._stop.set_result(None)
         if not self._is_started:
@@ -226,7 +240,7 @@ class Forward:
         """One that has failed and is not wanted any more counts as stopped."""
         self._advance("stopped", "")
 
-    async def _run(self, flow: asyncio.Future[Program], prime: Callable[[Forward], None]) -> None:
+    async def _run(self, flow: Flow, prime: Callable[[Forward], None]) -> None:
         error: StrataError | None = None
         try:
             await self._live_until_stopped(flow, prime)
@@ -248,15 +262,15 @@ class Forward:
         self._prove(error or DestinationError(f"{self.url.shown} was stopped"))
         self._done.set_result(None)
 
-    async def _live_until_stopped(
-        self, flow: asyncio.Future[Program], prime: Callable[[Forward], None]
-    ) -> None:
+    async def _live_until_stopped(self, flow: Flow, prime: Callable[[Forward], None]) -> None:
         backoff = Backoff()
-        await _first(flow, self._stop)
         while not self._stop.done():
+            if not flow.is_open:
+                await _first(flow.change, self._stop)
+                continue
             live_before_s = self.totals.live_s
             try:
-                await self._attempt(flow.result(), prime)
+                await self._attempt(flow, prime)
             except StrataError as error:
                 if not error.can_retry:
                     raise
@@ -271,12 +285,16 @@ class Forward:
                     self._before.reconnects += 1
                     self._advance("connecting", "")
 
-    async def _attempt(self, program: Program, prime: Callable[[Forward], None]) -> None:
-        """One connection. Returns when it was asked to stop, after a clean end.
+    async def _attempt(self, flow: Flow, prime: Callable[[Forward], None]) -> None:
+        """One connection. Returns when it was asked to stop, or nothing is on the air any
+        more, after a clean end.
 
         Raises:
             StrataError: it ended in any other way.
         """
+        program, change = flow.program, flow.change
+        assert program is not None
+        self._change = change
         self._kind.check(program, self.url)
         ended: asyncio.Future[StrataError | None] = asyncio.get_running_loop().create_future()
         output = self._kind(self.url, program, self.share_kbps, lambda e: _settle(ended, e))
@@ -285,23 +303,39 @@ class Forward:
         try:
             prime(self)
             await output.start()
-            await self._watch(output, ended)
-            if self._stop.result() is None:
-                output.end()
-                await asyncio.wait({ended}, timeout=FLUSH_DEADLINE_S)
-                if not ended.done():
-                    log.warning("%s %s did not take the end of the stream", self.id, self.url)
+            await self._watch(output, ended, change)
+            if not self._stop.done() and flow.is_open:
+                raise DestinationError(
+                    f"the sender's stream has other tracks or codecs now, which one session of "
+                    f"{self.url.shown} cannot hold; beginning anew"
+                )
+            if not self._stop.done() or self._stop.result() is None:
+                await self._finish(output, ended)
+            if not self._stop.done():
+                self._advance("connecting", "waiting for media")
         except TimeoutError:
             raise DestinationError(f"{self.url.shown} could not be started in time") from None
         finally:
             await self._retire(output)
 
-    async def _watch(self, output: Output, ended: asyncio.Future[StrataError | None]) -> None:
-        """Returns when asked to stop; raises when the destination stops taking media."""
+    async def _finish(self, output: Output, ended: asyncio.Future[StrataError | None]) -> None:
+        output.end(is_over=self._is_over)
+        await asyncio.wait({ended}, timeout=FLUSH_DEADLINE_S)
+        if not ended.done():
+            log.warning("%s %s did not take the end of the stream", self.id, self.url)
+
+    async def _watch(
+        self,
+        output: Output,
+        ended: asyncio.Future[StrataError | None],
+        change: asyncio.Future[None],
+    ) -> None:
+        """Returns when asked to stop, or the flow changes; raises when the destination stops
+        taking media."""
         self._started_at = time.monotonic()
-        while not self._stop.done():
+        while not (self._stop.done() or change.done()):
             poll_s = LIVE_POLL_S if self.state == "live" else PROGRESS_POLL_S
-            await _first(ended, self._stop, timeout_s=poll_s)
+            await _first(ended, self._stop, change, timeout_s=poll_s)
             if ended.done():
                 raise ended.result() or DestinationError(f"{self.url.shown} closed")
             self._look_at_progress(output)

@@ -104,11 +104,11 @@ class Forwards:
         self._share_out()
         self._tasks.spawn("egress", self._keep_cap())
 
-    async def stop(self) -> None:
-        """Delivers what is queued and closes every forward cleanly."""
+    async def stop(self, *, is_over: bool = True) -> None:
+        """Delivers what is queued and closes every forward; see :meth:`Forward.stop`."""
         self._is_ending = True
         everyone = {*self._by_id.values(), *self._joining, *self._leaving}
-        await asyncio.gather(*(forward.stop() for forward in everyone))
+        await asyncio.gather(*(forward.stop(is_over=is_over) for forward in everyone))
         await self._tasks.close()
 
     # Changes while on the air.
@@ -186,8 +186,8 @@ class Forwards:
         for other in (*self._by_id.values(), *self._joining):
             if other is not old and url.place is not None and other.url.place == url.place:
                 raise Conflict(f"{other.id} leads to {url.shown} already")
-        if self._hub.program.done():
-            kinds.of(url).check(self._hub.program.result(), url)
+        if self._hub.flow.program is not None:
+            kinds.of(url).check(self._hub.flow.program, url)
         joining = [each for each in self._joining if each.id not in self._by_id]
         others = [each for each in (*self.all, *joining) if each.id != forward.id]
         claims = self._cap.claims([*others, forward])

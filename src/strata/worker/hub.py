@@ -6,15 +6,16 @@ comes back, begins with a key frame at once instead of waiting for the next one.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable
 from typing import Final
 
 from strata.worker.egress import Rate
+from strata.worker.flow import Flow
+from strata.worker.formats import Program
 from strata.worker.forward import Forward
 from strata.worker.ts_keys import Packets, TsKeys
-from strata.worker.units import AccessUnit, Program
+from strata.worker.units import AccessUnit
 
 CACHE_BYTES_MAX: Final = 16 * 1024 * 1024
 """A longer group of pictures is not cached: 6 s at the egress cap, 25 s at 5 Mbps."""
@@ -27,10 +28,9 @@ class Hub:
     """Feeds the forwards of one stream. Everything happens on the event loop."""
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.program: asyncio.Future[Program] = loop.create_future()
+        self.flow = Flow()
         self.keyframe_interval_s: float | None = None
-        self._packets_flow: asyncio.Future[Program] = loop.create_future()
+        self._packets_flow = Flow()
         self._takers: list[Forward] = []
         self._units: list[AccessUnit] = []
         self._units_bytes = 0
@@ -45,12 +45,17 @@ class Hub:
     def add(self, forward: Forward) -> None:
         """Starts to feed it."""
         self._takers.append(forward)
-        flow = self.program if forward.feed == "units" else self._packets_flow
+        flow = self.flow if forward.feed == "units" else self._packets_flow
         forward.start(flow, self.prime)
 
     def remove(self, forward: Forward) -> None:
         if forward in self._takers:
             self._takers.remove(forward)
+
+    def close(self) -> None:
+        """Nothing is on the air any more: every forward ends, until there is media again."""
+        self.flow.close()
+        self._packets_flow.close()
 
     def prime(self, forward: Forward) -> None:
         """Gives a forward what there is since the last key frame; the rest comes by itself."""
@@ -69,8 +74,7 @@ class Hub:
     def push_packets(self, batch: bytes) -> None:
         if not batch:
             return
-        if not self._packets_flow.done():
-            self._packets_flow.set_result(Program(None, None))  # packets need no program
+        self._packets_flow.open(Program(None, None))  # packets need no program
         now = time.monotonic()
         for packets in self._keys.split(batch, now):
             self._remember_packets(packets, now)
@@ -79,6 +83,7 @@ class Hub:
                     forward.push_packets(packets)
 
     def push(self, units: Iterable[AccessUnit]) -> None:
+        """Units in the order in which they go out."""
         takers = [forward for forward in self._takers if forward.feed == "units"]
         for unit in units:
             self._remember(unit)

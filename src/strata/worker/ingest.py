@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from strata.worker.caps import format_of
+from strata.worker.formats import AudioFormat, Program, Track, VideoFormat
 from strata.worker.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
-from strata.worker.units import NO_TIME, AccessUnit, Program, Track
+from strata.worker.units import NO_TIME, AccessUnit
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,14 @@ class _Branch:
     track: Track
     elements: list[Any]
     sink: Any
+    caps: Gst.Caps | None = None
+    format: VideoFormat | AudioFormat | None = None
+    """What ``caps`` say."""
+
+    def learn(self, caps: Gst.Caps | None) -> VideoFormat | AudioFormat | None:
+        if caps is not None and (self.caps is None or not self.caps.is_equal(caps)):
+            self.caps, self.format = caps, format_of(caps)
+        return self.format
 
 
 class Ingest:
@@ -111,34 +121,30 @@ class Ingest:
         """What has been parsed since the last call, in decoding order within each track."""
         for branch in tuple(self._branches.values()):
             while (sample := branch.sink.try_pull_sample(0)) is not None:
-                buffer = sample.get_buffer()
-                stamp = buffer.dts if buffer.dts != Gst.CLOCK_TIME_NONE else buffer.pts
-                yield AccessUnit(
-                    track=branch.track,
-                    sample=sample,
-                    size=buffer.get_size(),
-                    key=not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT),
-                    dts_ns=NO_TIME if stamp == Gst.CLOCK_TIME_NONE else stamp,
-                )
+                unit = _unit(branch, sample)
+                if unit is not None:
+                    yield unit
 
     def program(self) -> Program | None:
         """The tracks, once the stream has announced them all and each parser knows its own."""
         if not self._complete:
             return None
-        caps: dict[Track, Gst.Caps | None] = {"video": None, "audio": None}
-        for branch in tuple(self._branches.values()):
-            found = branch.sink.get_static_pad("sink").get_current_caps()
-            if found is None:
-                return None
-            caps[branch.track] = found
-        return Program(**caps) if self._branches else None
+        branches = tuple(self._branches.values())
+        if not branches or any(_learn(branch) is None for branch in branches):
+            return None
+        return self.known()
 
     def known(self) -> Program:
-        """The tracks whose caps are known by now, complete or not."""
-        caps: dict[Track, Gst.Caps | None] = {"video": None, "audio": None}
+        """The tracks whose formats are known by now, complete or not."""
+        video: VideoFormat | None = None
+        audio: AudioFormat | None = None
         for branch in tuple(self._branches.values()):
-            caps[branch.track] = branch.sink.get_static_pad("sink").get_current_caps()
-        return Program(**caps)
+            found = _learn(branch)
+            if isinstance(found, VideoFormat):
+                video = found
+            elif isinstance(found, AudioFormat):
+                audio = found
+        return Program(video, audio)
 
     def end(self) -> None:
         """No more batches: the parsers put out what they still hold."""
@@ -210,3 +216,27 @@ class Ingest:
                 text, debug = bus_error(message)
                 log.warning("ingest failed: %s (%s)", text, debug.replace("\n", " "))
                 self._on_failure(text)
+
+
+def _learn(branch: _Branch) -> VideoFormat | AudioFormat | None:
+    """The format that the units to come have, before the first is there."""
+    return branch.learn(branch.sink.get_static_pad("sink").get_current_caps())
+
+
+def _unit(branch: _Branch, sample: Any) -> AccessUnit | None:
+    buffer, format = sample.get_buffer(), branch.learn(sample.get_caps())
+    if format is None:
+        return None
+    size = buffer.get_size()
+    return AccessUnit(
+        format=format,
+        data=buffer.extract_dup(0, size),
+        pts_ns=_time(buffer.pts),
+        dts_ns=_time(buffer.dts),
+        key=not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT),
+        follows=not buffer.has_flags(Gst.BufferFlags.DISCONT),
+    )
+
+
+def _time(stamp: int) -> int:
+    return NO_TIME if stamp == Gst.CLOCK_TIME_NONE else stamp

@@ -1,4 +1,4 @@
-"""From the receiver to the hub, fifty times a second while media comes."""
+"""From the receiver to the hub, twenty-five times a second while media comes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from strata.errors import SenderError, UnsupportedMedia
 from strata.rist import Receiver
 from strata.worker.hub import Hub
 from strata.worker.ingest import Ingest
+from strata.worker.onair import OnAir
 from strata.worker.pace import Pace
 from strata.worker.ts_end import OVER_AFTER_S
 from strata.worker.ts_start import TsStart
-from strata.worker.units import Program
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ INGEST_RESTARTS_S: Final = 1.0
 
 
 class Intake:
-    """Moves media from a started receiver to the hub.
+    """Moves media from a started receiver to the hub: packets as they are, units by way of
+    what is on the air.
 
     Args:
         on_media: called with each batch.
-        on_program: called once, when the tracks are known.
         on_error: called with what is wrong with the sender's stream; the intake goes on.
     """
 
@@ -43,14 +43,14 @@ class Intake:
         self,
         receiver: Receiver,
         hub: Hub,
+        on_air: OnAir,
         on_media: Callable[[], None],
-        on_program: Callable[[Program], None],
         on_error: Callable[[SenderError], None],
     ) -> None:
         self._receiver = receiver
         self._hub = hub
+        self._on_air = on_air
         self._on_media = on_media
-        self._on_program = on_program
         self._on_error = on_error
         self._loop = asyncio.get_running_loop()
         self._start = TsStart()
@@ -65,7 +65,7 @@ class Intake:
         self._loop.add_reader(self._receiver.fileno(), self._carry)
 
     def stop(self) -> None:
-        """Ends the intake: all that has been received whole reaches the hub first.
+        """Ends the intake: all that has been received whole goes on the air first.
 
         Of a sender that is still sending, the newest picture is not whole, and is left out.
         """
@@ -75,29 +75,32 @@ class Intake:
         self._carry()
         if time.monotonic() - self._last_batch_at > OVER_AFTER_S:
             self._ingest.end()
-        self._hub.push(self._ingest.pull())
+        self._on_air.push(self._ingest.pull(), time.monotonic())
         self._ingest.stop()
 
     def _carry(self) -> None:
-        """Moves one batch from the inbox to the hub."""
+        """Moves one batch from the inbox onto the air."""
         batch = self._receiver.take()
-        stamp_s, passed_bytes = 0.0, 0
-        if batch:
-            self._last_batch_at = time.monotonic()
-            self._on_media()
-            for at_s, passed in self._start.pass_on(batch, self._last_batch_at):
-                self._hub.push_packets(passed)
-                passed_bytes += len(passed)
-                for stamp_s, piece in self._pace.split(passed, at_s):
-                    self._ingest.push(piece, stamp_s)
+        if not batch:
+            return
+        self._last_batch_at = time.monotonic()
+        self._on_media()
+        for at_s, passed in self._start.pass_on(batch, self._last_batch_at):
+            if passed:
+                self._pass_on(passed, at_s)
+        if not self._on_air.has_begun:
+            self._learn_program()
+
+    def _pass_on(self, packets: bytes, at_s: float) -> None:
+        self._hub.push_packets(packets)
+        stamp_s = at_s
+        for stamp_s, piece in self._pace.split(packets, at_s):
+            self._ingest.push(piece, stamp_s)
         units = list(self._ingest.pull())
-        if passed_bytes:
-            self._hub.measure(stamp_s, passed_bytes, sum(unit.size for unit in units))
         if units:
             self._first_unit_at = self._first_unit_at or time.monotonic()
-            self._hub.push(units)
-        if not self._hub.program.done():
-            self._learn_program()
+        self._on_air.push(units, at_s)
+        self._hub.measure(stamp_s, len(packets), sum(unit.size for unit in units))
 
     def _learn_program(self) -> None:
         program = self._ingest.program()
@@ -106,10 +109,8 @@ class Intake:
             known = self._ingest.known()
             if waited_s > (VIDEO_DEADLINE_S if known.video is None else PROGRAM_DEADLINE_S):
                 program = known
-        if program is None:
-            return
-        self._hub.program.set_result(program)
-        self._on_program(program)
+        if program is not None:
+            self._on_air.begin(program)
 
     def _new_ingest(self, zero_s: float | None = None) -> Ingest:
         fresh = Ingest(self._on_ingest_failure, self._tell_unusable, zero_s)

@@ -14,9 +14,10 @@ from typing import ClassVar, Final, Literal, TypeAlias
 from strata.errors import DestinationError, StrataError, UnsupportedMedia
 from strata.secrets import scrub
 from strata.wire.forward_url import ForwardUrl
+from strata.worker.formats import Program
 from strata.worker.pipeline import Feeder, Pipeline
 from strata.worker.ts_keys import Packets
-from strata.worker.units import AccessUnit, Program, codec_of
+from strata.worker.units import AccessUnit
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +106,12 @@ class Output(ABC):
         self.share_kbps = kbps
 
     @abstractmethod
-    def end(self) -> None:
-        """No more media: deliver what is queued, close cleanly, then ``on_end(None)``."""
+    def end(self, *, is_over: bool = True) -> None:
+        """No more media: deliver what is queued, close, then ``on_end(None)``.
+
+        Args:
+            is_over: tell the destination that the broadcast is over.
+        """
 
     @abstractmethod
     async def stop(self) -> None:
@@ -117,11 +122,11 @@ class Output(ABC):
     @classmethod
     def check(cls, program: Program, url: ForwardUrl) -> None:
         """Raises UnsupportedMedia where the destination cannot carry these codecs."""
-        for caps, known in ((program.video, cls.VIDEO), (program.audio, cls.AUDIO)):
-            if caps is not None and codec_of(caps) not in known:
+        for codec, known in zip(program.codecs, (cls.VIDEO, cls.AUDIO), strict=True):
+            if codec is not None and codec not in known:
                 wanted = " or ".join(sorted(map(str.upper, known)))
                 raise UnsupportedMedia(
-                    f"the sender's stream holds {codec_of(caps)}, and {url.shown} can carry "
+                    f"the sender's stream holds {codec}, and {url.shown} can carry "
                     f"{wanted} only from this machine; set the encoder to {wanted}"
                 )
 
@@ -146,7 +151,6 @@ class PipelineOutput(Output):
     ) -> None:
         super().__init__(url, program, share_kbps, on_end)
         self.pipeline = Pipeline(url.shown, self._on_pipeline_end)
-        self._gate = Gate(program)
         self._packet_gate = PacketGate()
         self._had_room = True
         self.build()
@@ -162,31 +166,23 @@ class PipelineOutput(Output):
     async def start(self) -> None:
         await self.pipeline.start()
 
-    def push(self, unit: AccessUnit) -> None:
-        if not self.pipeline.takes(unit.track):
-            return
-        if self._gate.passes(unit, self._has_room):
-            self.pipeline.push_sample(unit.track, unit.sample)
-        elif unit.track == "video" and self._gate.was_open:
-            self.dropped += 1
-
     def push_packets(self, packets: Packets) -> None:
         gate = self._packet_gate
         is_joining = not gate.is_open
-        if gate.passes(packets, self._has_room("packets")):
+        if gate.passes(packets, self.has_room("packets")):
             data = packets.tables + packets.data if is_joining else packets.data
             self.pipeline.push_bytes("packets", data)
         elif gate.was_open:
             self.dropped += packets.pictures
 
-    def end(self) -> None:
+    def end(self, *, is_over: bool = True) -> None:
         self.pipeline.end()
 
     async def stop(self) -> None:
         self._ended = True
         await self.pipeline.stop()
 
-    def _has_room(self, feeder: Feeder) -> bool:
+    def has_room(self, feeder: Feeder) -> bool:
         size, length_s = self.pipeline.queued_bytes(feeder), self.pipeline.queued_s(feeder)
         has_room = size < QUEUE_BYTES_MAX and length_s < QUEUE_S_MAX
         if not has_room and self._had_room:
@@ -218,10 +214,10 @@ class Gate:
         self._is_open = False
         self.was_open = False
 
-    def passes(self, unit: AccessUnit, has_room: Callable[[Feeder], bool]) -> bool:
+    def passes(self, unit: AccessUnit, has_room: Callable[[], bool]) -> bool:
         if not self._is_open and not self._may_open(unit):
             return False
-        self._is_open = has_room(unit.track)
+        self._is_open = has_room()
         self.was_open = self.was_open or self._is_open
         return self._is_open
 

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
 from strata.tasks import in_thread
+from strata.worker.formats import Track
 from strata.worker.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
-from strata.worker.units import Track
+from strata.worker.units import AccessUnit
 
 log = logging.getLogger(__name__)
 
-Feeder: TypeAlias = Track | Literal["packets"]
+Feeder: TypeAlias = Track | Literal["packets", "tags"]
 
 START_DEADLINE_S: Final = 5.0
 STOP_DEADLINE_S: Final = 3.0
@@ -67,11 +68,21 @@ class Pipeline:
     def takes(self, feeder: Feeder) -> bool:
         return feeder in self._sources
 
-    def push_sample(self, feeder: Feeder, sample: Gst.Sample) -> None:
-        self._sources[feeder].push_sample(sample)
+    def push_bytes(self, feeder: Feeder, data: bytes, at_ns: int | None = None) -> None:
+        buffer = Gst.Buffer.new_wrapped(data)
+        if at_ns is not None:
+            buffer.dts = at_ns
+        self._sources[feeder].push_buffer(buffer)
 
-    def push_bytes(self, feeder: Feeder, data: bytes) -> None:
-        self._sources[feeder].push_buffer(Gst.Buffer.new_wrapped(data))
+    def push_unit(self, unit: AccessUnit, shift_ns: int, data: bytes | None = None) -> None:
+        """One unit, its stamps moved by ``shift_ns``; other ``data`` in place of its own."""
+        buffer = Gst.Buffer.new_wrapped(unit.data if data is None else data)
+        buffer.pts = max(0, unit.pts_ns + shift_ns)
+        buffer.dts = max(0, unit.dts_ns + shift_ns)
+        buffer.duration = unit.format.unit_ns
+        if not unit.key:
+            buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
+        self._sources[unit.track].push_buffer(buffer)
 
     def queued_bytes(self, feeder: Feeder) -> int:
         return int(self._sources[feeder].get_current_level_bytes())

@@ -15,10 +15,11 @@ from strata.errors import DestinationError, StrataError
 from strata.tasks import TaskGroup, in_thread
 from strata.wire.forward_url import ForwardUrl
 from strata.worker import ts_mux
+from strata.worker.formats import Program
 from strata.worker.output import Output
 from strata.worker.playlist import Entry, Playlist
 from strata.worker.segments import Segment, Segmenter
-from strata.worker.units import AccessUnit, Program
+from strata.worker.units import AccessUnit
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Segmented(Output):
         self._waiting: deque[Segment] = deque()
         self._news = asyncio.Event()
         self._is_ending = False
+        self._is_over = True
         self._taken = 0
         self._muxer = ts_mux.TsMuxer(program)
         self._segmenter = Segmenter(self.target_s(), program.video is not None)
@@ -90,7 +92,8 @@ class Segmented(Output):
         if ended is not None:
             self._enqueue(ended)
 
-    def end(self) -> None:
+    def end(self, *, is_over: bool = True) -> None:
+        self._is_over = is_over
         rest = self._segmenter.finish()
         if rest is not None:
             self._enqueue(rest)
@@ -131,8 +134,9 @@ class Segmented(Output):
                     break
                 self._news.clear()
                 await self._news.wait()
-            playlist.is_over = True
-            await self.close(playlist)
+            if self._is_over:
+                playlist.is_over = True
+                await self.close(playlist)
         except TimeoutError:
             self.finish(DestinationError(f"{self.url.shown} did not answer in time"))
         except StrataError as error:

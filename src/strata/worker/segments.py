@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
+from strata.worker.formats import Format
 from strata.worker.units import NO_TIME, AccessUnit
 
 FIRST_S_MAX: Final = 12.0
@@ -57,6 +58,7 @@ class Segmenter:
         self._target_s = target_s
         self._has_video = has_video
         self._open: Segment | None = None
+        self._format: Format | None = None
         self._begin_ns = 0
         self._key_ns = 0
         self._latest_ns = 0
@@ -74,11 +76,18 @@ class Segmenter:
             if not is_key:
                 return None
             self._begin(unit)
+        elif self._is_changed(unit):
+            # Players set their decoder up anew after a mark only (RFC 8216 section 4.3.2.3).
+            ended = self._close(unit.dts_ns)
+            self._begin(unit)
+            self._open.follows = False
         elif (is_key and self._is_due(unit)) or self._is_too_long(unit):
             ended = self._close(unit.dts_ns)
             self._begin(unit)
         if is_key:
             self._key_ns = unit.dts_ns
+        if unit.key and unit.track == "video":
+            self._format = unit.format
         assert self._open is not None
         self._open.units.append(unit)
         self._latest_ns = max(self._latest_ns, unit.dts_ns)
@@ -102,6 +111,10 @@ class Segmenter:
         # A pause before the unit that comes next belongs to no segment.
         ended.duration_s = min(ended.duration_s, self.limit_s + ROUNDED_S)
         return ended
+
+    def _is_changed(self, unit: AccessUnit) -> bool:
+        """Whether another encoder's pictures begin."""
+        return unit.key and unit.track == "video" and unit.format != self._format
 
     def _is_due(self, unit: AccessUnit) -> bool:
         """Whether to cut at this key frame: the next one would come too late."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from strata.rist import Counters, LinkCounters
 from strata.wire import worker as wire
 from strata.worker.forward import Forward
 from strata.worker.hub import Hub
-from strata.worker.units import Program, codec_of
 
 SILENT_AFTER_S: Final = 1.0
 DOWN_AFTER_S: Final = 5.0
@@ -123,33 +122,22 @@ class StatsMeter:
 
 
 def _media(hub: Hub) -> wire.Media:
-    if not hub.program.done():
+    program = hub.flow.program
+    if program is None:
         return wire.Media()
-    program: Program = hub.program.result()
     video = audio = None
     if program.video is not None:
-        structure = program.video.get_structure(0)
-        rate = structure.get_fraction("framerate")
+        fps = program.video.fps
         video = wire.VideoMedia(
-            codec=codec_of(program.video),
-            width=_int(structure.get_int("width")),
-            height=_int(structure.get_int("height")),
-            fps=round(rate[1] / rate[2], 3) if rate[0] and rate[2] else None,
+            codec=program.video.codec,
+            width=program.video.width,
+            height=program.video.height,
+            fps=None if fps is None else round(float(fps), 3),
             keyframe_interval_s=hub.keyframe_interval_s,
         )
     if program.audio is not None:
-        structure = program.audio.get_structure(0)
-        audio = wire.AudioMedia(
-            codec=codec_of(program.audio),
-            rate=_int(structure.get_int("rate")),
-            channels=_int(structure.get_int("channels")),
-        )
+        audio = wire.AudioMedia(program.audio.codec, program.audio.rate, program.audio.channels)
     return wire.Media(video=video, audio=audio)
-
-
-def _int(found: Iterable[Any]) -> int | None:
-    known, value = found
-    return int(value) if known else None
 
 
 def _kbps(size: int, passed_s: float) -> float:

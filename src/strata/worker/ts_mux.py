@@ -6,25 +6,32 @@ seconds, where a pipeline that runs along would wake up for every picture (decis
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from strata.errors import StrataError
 from strata.worker import elementary
-from strata.worker.elementary import BadMedia
-from strata.worker.gst import Gst
+from strata.worker.elementary import Adts, BadMedia, VideoForm
+from strata.worker.formats import Format, Program
 from strata.worker.ts_write import CLOCK_HZ, TsWriter
-from strata.worker.units import AccessUnit, Program, Track, codec_of
+from strata.worker.units import AccessUnit
 
 _FORMS: Final = {"h264": elementary.h264, "h265": elementary.h265}
 _NS: Final = 1_000_000_000
 
 
 class TsMuxer:
-    """Writes the segments of one stream; from one thread at a time."""
+    """Writes the segments of one stream; from one thread at a time.
+
+    Args:
+        program: the tracks. The formats of their units may change, their codecs may not.
+    """
 
     def __init__(self, program: Program) -> None:
-        self._program = program
-        self._writer: TsWriter | None = None
+        self._writer = TsWriter(*program.codecs)
+        self._tracks = {format.track for format in program.tracks()}
+        self._formats: dict[str, Format] = {}
+        self._video: VideoForm | None = None
+        self._audio: Adts | None = None
 
     def mux(self, units: list[AccessUnit]) -> bytes:
         """The segment's file.
@@ -32,43 +39,36 @@ class TsMuxer:
         Raises:
             StrataError: the units cannot be written.
         """
+        self._writer.tables()
         try:
-            writer = self._writer = self._writer or self._begin()
-            writer.tables()
             for unit in units:
-                self._write(writer, unit)
+                if unit.track in self._tracks:
+                    self._write(unit)
         except BadMedia as error:
+            self._writer.take()
             raise StrataError(f"a segment could not be made: {error}") from None
-        return writer.take()
+        return self._writer.take()
 
-    def _begin(self) -> TsWriter:
-        codecs: dict[Track, str] = {}
-        for track, caps in self._program.tracks():
-            codecs[track] = codec_of(caps)
-            if track == "video":
-                self._video = _FORMS[codecs[track]](_config_of(caps))
-            else:
-                self._audio = elementary.aac(_config_of(caps))
-        return TsWriter(codecs.get("video"), codecs.get("audio"))
+    def _write(self, unit: AccessUnit) -> None:
+        if self._formats.get(unit.track) != unit.format:
+            self._learn(unit.format)
+        if unit.track == "video":
+            assert self._video is not None
+            picture = self._video.convert(unit.data, unit.key)
+            self._writer.picture(picture, _clock(unit.pts_ns), _clock(unit.dts_ns), unit.key)
+        else:
+            assert self._audio is not None
+            self._writer.sound(self._audio.convert(unit.data), _clock(unit.pts_ns))
 
-    def _write(self, writer: TsWriter, unit: AccessUnit) -> None:
-        buffer: Any = unit.sample.get_buffer()
-        pts = unit.dts_ns if buffer.pts == Gst.CLOCK_TIME_NONE else buffer.pts
-        data = buffer.extract_dup(0, unit.size)
-        if unit.track == "video" and self._program.video is not None:
-            picture = self._video.convert(data, unit.key)
-            writer.picture(picture, _clock(pts), _clock(unit.dts_ns), unit.key)
-        elif unit.track == "audio" and self._program.audio is not None:
-            writer.sound(self._audio.convert(data), _clock(pts))
+    def _learn(self, format: Format) -> None:
+        if not format.config:
+            raise BadMedia("a track came without its configuration")
+        if format.track == "video":
+            self._video = _FORMS[format.codec](format.config)
+        else:
+            self._audio = elementary.aac(format.config)
+        self._formats[format.track] = format
 
 
 def _clock(ns: int) -> int:
     return ns * CLOCK_HZ // _NS
-
-
-def _config_of(caps: Gst.Caps) -> bytes:
-    """The parser's ``codec_data``."""
-    value = caps.get_structure(0).get_value("codec_data")
-    if value is None:
-        raise BadMedia("a track came without its configuration")
-    return bytes(value.extract_dup(0, value.get_size()))

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Final
 
 import strata
-from strata.errors import SenderError, StrataError
+from strata.errors import StrataError
 from strata.rist import Receiver, ReceiverTuning
 from strata.tasks import TaskGroup
 from strata.wire import forward_url
@@ -22,8 +22,8 @@ from strata.worker.control_socket import Client, ControlSocket
 from strata.worker.forwards import Forwards
 from strata.worker.hub import Hub
 from strata.worker.intake import Intake
+from strata.worker.onair import OnAir
 from strata.worker.stats import StatsMeter
-from strata.worker.units import Program
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,16 @@ class Worker:
             aes_bits=config.aes_bits,
             tuning=ReceiverTuning(buffer_ms=config.buffer_ms),
         )
+        self._on_air = OnAir(
+            self._hub,
+            config.slate,
+            self._tell,
+            self._on_error,
+            keep_damaged=config.keep_damaged,
+            can_silence=config.can_silence,
+        )
         self._intake = Intake(
-            self._receiver, self._hub, self._on_media, self._on_program, self._on_sender_error
+            self._receiver, self._hub, self._on_air, self._on_media, self._on_error
         )
         self._socket = ControlSocket(config.control_socket, self._greeting, self._on_command)
         await self._socket.start()
@@ -120,7 +128,10 @@ class Worker:
     async def _end(self, reason: wire.StopReason) -> None:
         """Puts out what is there, closes each forward, says goodbye."""
         self._intake.stop()
-        await self._forwards.stop()
+        self._on_air.stop()
+        # To a platform, a broadcast whose sender is lost is not over: it may come back.
+        await self._forwards.stop(is_over=reason not in ("no_input", "orphaned"))
+        await self._on_air.close()
         for client, command in self._stoppers:
             client.send(wire.Ok("stop", command.id))
         self._socket.broadcast(wire.Stopped(reason))
@@ -137,12 +148,7 @@ class Worker:
         if self._input.state != "receiving":
             self._set_input("receiving")
 
-    def _on_program(self, program: Program) -> None:
-        event = self._program_event()
-        log.info("program: video %s, audio %s", event.video, event.audio)
-        self._socket.broadcast(event)
-
-    def _on_sender_error(self, error: SenderError) -> None:
+    def _on_error(self, error: StrataError) -> None:
         log.warning("%s", error.message)
         self._socket.broadcast(wire.Error(error.message, error.code))
 
@@ -198,15 +204,6 @@ class Worker:
         self._input_at = time.monotonic()
         self._socket.broadcast(self._input)
 
-    def _program_event(self) -> wire.Program:
-        if not self._hub.program.done():
-            return wire.Program("none", "none")
-        program = self._hub.program.result()
-        return wire.Program(
-            "live" if program.video is not None else "none",
-            "live" if program.audio is not None else "none",
-        )
-
     def _greeting(self) -> list[wire.Event]:
         if self._ready is None:
             return []
@@ -214,7 +211,7 @@ class Worker:
         return [
             self._ready,
             wire.Input(self._input.state, since_s),
-            self._program_event(),
+            self._on_air.program,
             *(forward.event() for forward in self._forwards.all),
         ]
 
@@ -231,12 +228,15 @@ class Worker:
                 self._tasks.spawn("change", self._change(client, command))
 
     def _configure(self, command: wire.Configure) -> wire.Event:
-        if command.slate is not None or command.slate_now is not None:
-            return wire.Error(
-                "a slate is not part of this version; nothing was changed",
-                "bad_arguments",
-                id=command.id,
-            )
+        try:
+            if command.slate is not None:
+                self._on_air.set_slate(command.slate)
+            if command.slate_now is not None:
+                self._on_air.hold_slate(command.slate_now)
+        except StrataError as error:
+            return wire.Error(error.message, error.code, id=command.id)
+        if command.keep_damaged is not None:
+            self._on_air.line.keep_damaged = command.keep_damaged
         if command.stats_interval_ms is not None:
             self._stats_interval_s = command.stats_interval_ms / 1000
         if command.max_egress_kbps is not None:
@@ -273,7 +273,7 @@ class Worker:
 
     def _is_media_flowing(self) -> bool:
         at = self._last_media_at
-        return at is not None and time.monotonic() - at < FLOWING_S and self._hub.program.done()
+        return at is not None and time.monotonic() - at < FLOWING_S and self._on_air.has_begun
 
     def _on_task_failure(self, name: str, error: BaseException) -> None:
         self._socket.broadcast(

@@ -23,12 +23,16 @@ from typing import Any, ClassVar, Final
 from strata.errors import BadUrl, DestinationError, DiskFull, StrataError
 from strata.tasks import TaskGroup, in_thread
 from strata.wire.forward_url import ForwardUrl
+from strata.worker import elementary
+from strata.worker.caps import caps_of
+from strata.worker.elementary import BadMedia
+from strata.worker.formats import Format, Program, Track, VideoFormat
 from strata.worker.gst import SECOND_NS, Gst, make
 from strata.worker.output import QUEUE_BYTES_MAX, Feed, Gate, Output
 from strata.worker.pipeline import START_DEADLINE_S, Pipeline
 from strata.worker.ts_end import OVER_AFTER_S, TsEnd
 from strata.worker.ts_keys import Packets
-from strata.worker.units import NO_TIME, AccessUnit, Program
+from strata.worker.units import AccessUnit
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ PIECE_S: Final = 0.25
 FRAGMENT_MS: Final = 1000
 _FINALISE: Final = 1
 """``first-moov-then-finalise``: fragments while it is written, an index when it is closed."""
+_FORMS: Final = {"h264": elementary.h264, "h265": elementary.h265}
 _LEAD_NS: Final = SECOND_NS
 """Sound may begin a little before the picture; stamps cannot go below zero."""
 
@@ -83,9 +88,9 @@ class Part:
         self._pushed += len(data)
         self.pipeline.push_bytes("packets", data)
 
-    def push_unit(self, unit: AccessUnit) -> None:
-        self._pushed += unit.size
-        self.pipeline.push_sample(unit.track, unit.sample)
+    def push_unit(self, unit: AccessUnit, shift_ns: int, data: bytes) -> None:
+        self._pushed += len(data)
+        self.pipeline.push_unit(unit, shift_ns, data)
 
     def bytes_out(self) -> int:
         """What has left the queue for the disk. The disk is not asked: one that hangs would
@@ -146,17 +151,17 @@ class Recording(Output):
             raise _cannot_record(folder, error) from error
 
     @abstractmethod
-    def build_part(self, part: Part, first: AccessUnit | None) -> None:
+    def build_part(self, part: Part) -> None:
         """Adds and links the elements between the sources and the part's sink."""
 
     async def start(self) -> None:
         """Nothing to do: a part begins with the first media."""
 
-    def begin_part(self, first: AccessUnit | None = None) -> Part:
+    def begin_part(self) -> Part:
         """Another file, which takes media at once; the one before is closed meanwhile."""
         assert self.url.path is not None
         before, part = self._part, Part(self.url.path, self._on_part_end)
-        self.build_part(part, first)
+        self.build_part(part)
         self._part = part
         if before is not None:
             self._earlier.append(before)
@@ -178,7 +183,7 @@ class Recording(Output):
         parts = [*self._earlier, *([self._part] if self._part is not None else [])]
         return self._bytes_before + sum(part.bytes_out() for part in parts)
 
-    def end(self) -> None:
+    def end(self, *, is_over: bool = True) -> None:
         self._tasks.spawn("end", self._finish())
 
     async def stop(self) -> None:
@@ -233,7 +238,7 @@ class TsRecording(Recording):
     _gathered: bytearray
     _gathered_at = 0.0
 
-    def build_part(self, part: Part, first: AccessUnit | None) -> None:
+    def build_part(self, part: Part) -> None:
         caps = Gst.Caps.from_string("video/mpegts,systemstream=true")
         part.pipeline.add_source("packets", caps).link(part.sink)
 
@@ -253,11 +258,11 @@ class TsRecording(Recording):
             self._write(packets.tables + there)
         self._write(self._rest.pass_on(packets.data))
 
-    def end(self) -> None:
+    def end(self, *, is_over: bool = True) -> None:
         if self._part is not None:
             self._write(self._rest.close(time.monotonic() - self._pushed_at > OVER_AFTER_S))
             self._flush()
-        super().end()
+        super().end(is_over=is_over)
 
     def _write(self, data: bytes) -> None:
         """Gathers a little: each piece that goes to the disk wakes a thread."""
@@ -292,29 +297,61 @@ class MuxedRecording(Recording):
     ) -> None:
         super().__init__(url, program, share_kbps, on_end)
         self._gate = Gate(program)
+        self._newest: dict[Track, Format] = {each.track: each for each in program.tracks()}
+        self._of_part: dict[Track, Format] = {}
+        self._shift_ns = 0
 
-    def build_part(self, part: Part, first: AccessUnit | None) -> None:
+    def build_part(self, part: Part) -> None:
         mux: Any = make(self.MUXER, **self.SETTINGS)
         part.pipeline.add(mux)
         mux.link(part.sink)
-        # Each file begins at its own beginning, not at that of the stream.
-        begin_ns = first.dts_ns if first is not None and first.dts_ns != NO_TIME else 0
-        for track, caps in self.program.tracks():
-            source = part.pipeline.add_source(track, caps)
-            pad = source.get_static_pad("src")
-            pad.set_offset(_LEAD_NS - begin_ns)
-            pad.link(mux.request_pad_simple(f"{track}_%u"))
+        for track, format in self._newest.items():
+            source = part.pipeline.add_source(track, caps_of(format))
+            source.link_pads("src", mux, mux.request_pad_simple(f"{track}_%u").get_name())
+        self._of_part = dict(self._newest)
+        self._is_mixed = False
 
     def push(self, unit: AccessUnit) -> None:
+        if unit.track not in self._newest:
+            return  # it was not announced
+        self._newest[unit.track] = unit.format
         starts = unit.key and (unit.track == "video" or self.program.video is None)
-        if starts and (self._part is None or self.is_due()):
-            self.begin_part(unit)
-        if self._part is None or not self._part.pipeline.takes(unit.track):
-            return  # before the first key frame, or a track that was not announced
-        if self._gate.passes(unit, self.has_room):
-            self._part.push_unit(unit)
+        if starts and (self._part is None or self.is_due() or not self._fits()):
+            # Each file begins at its own beginning, not at that of the stream.
+            self._shift_ns = _LEAD_NS - unit.dts_ns
+            self.begin_part()
+        if self._part is None:
+            return  # before the first key frame
+        if self._gate.passes(unit, lambda: self.has_room(unit.track)):
+            if _is_alike(unit.format, self._of_part[unit.track]):
+                self._part.push_unit(unit, self._shift_ns, self._data_of(unit))
         else:
             self.dropped += unit.track == "video"
+
+    def _fits(self) -> bool:
+        """Whether this file can hold what comes now: a container says once for each track
+        how it is coded."""
+        return all(
+            _is_alike(format, self._of_part[track]) for track, format in self._newest.items()
+        )
+
+    def _data_of(self, unit: AccessUnit) -> bytes:
+        """With the parameter sets, where they are not those that the file began with."""
+        is_foreign = self._is_mixed or unit.format != self._of_part[unit.track]
+        if not (is_foreign and unit.key and unit.track == "video"):
+            return unit.data
+        self._is_mixed = True
+        try:
+            return _FORMS[unit.format.codec](unit.format.config).bare_sets + unit.data
+        except BadMedia:
+            return unit.data
+
+
+def _is_alike(one: Format, other: Format) -> bool:
+    """Whether units of both can be in one track of a file."""
+    if isinstance(one, VideoFormat) and isinstance(other, VideoFormat):
+        return (one.codec, one.width, one.height) == (other.codec, other.width, other.height)
+    return (one.codec, one.config) == (other.codec, other.config)
 
 
 class MkvRecording(MuxedRecording):

@@ -1,10 +1,11 @@
 """RTMP and RTMPS: FLV to a platform or a media server.
 
-appsrc video, appsrc audio -> flvmux -> rtmp2sink
+units -> FLV tags (:mod:`strata.worker.flv`) -> appsrc -> rtmp2sink
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from strata.errors import (
@@ -14,8 +15,12 @@ from strata.errors import (
     DestinationUnreachable,
     StrataError,
 )
+from strata.wire.forward_url import ForwardUrl
+from strata.worker.flv import FlvTags
+from strata.worker.formats import Program
 from strata.worker.gst import Gst, make
-from strata.worker.output import PipelineOutput
+from strata.worker.output import Gate, PipelineOutput
+from strata.worker.units import AccessUnit
 
 CHUNK_BYTES: Final = 4096
 """What OBS sends, so what every platform takes. At the 128 bytes of the protocol's start
@@ -26,23 +31,32 @@ TIMEOUT_S: Final = 12
 third of its buffer is free, up to 1.3 MB: 11 s for a server that reads 1 Mbit/s, which is slow
 and alive. One that has stopped is found out well within 30 s."""
 
-MUXER: Final = "eflvmux" if Gst.ElementFactory.find("eflvmux") else "flvmux"
-"""The former, of GStreamer 1.28 and newer, knows H.265 (Enhanced RTMP)."""
+CODECS: Final = frozenset(("h264", "h265") if Gst.ElementFactory.find("eflvmux") else ("h264",))
+"""``rtmp2sink`` is known to carry the tags of Enhanced RTMP, which H.265 needs, from GStreamer
+1.28 on; that brings this element, too."""
 
 
 class Rtmp(PipelineOutput):
-    ELEMENTS: ClassVar[tuple[str, ...]] = ("appsrc", MUXER, "rtmp2sink")
+    ELEMENTS: ClassVar[tuple[str, ...]] = ("appsrc", "rtmp2sink")
     NETWORKED: ClassVar[bool] = True
-    VIDEO: ClassVar[frozenset[str]] = frozenset(
-        ("h264", "h265") if MUXER == "eflvmux" else ("h264",)
-    )
+    VIDEO: ClassVar[frozenset[str]] = CODECS
 
     _sink: Any
+    _farewell: Any
+
+    def __init__(
+        self,
+        url: ForwardUrl,
+        program: Program,
+        share_kbps: int,
+        on_end: Callable[[StrataError | None], None],
+    ) -> None:
+        super().__init__(url, program, share_kbps, on_end)
+        self._gate = Gate(program)
+        self._tags = FlvTags()
+        self.pipeline.push_bytes("tags", self._tags.begin(program))
 
     def build(self) -> None:
-        # skip-backwards-streams: a stamp that steps back is dropped, not clamped onto the
-        # other track's.
-        mux: Any = make(MUXER, streamable=True, skip_backwards_streams=True)
         self._sink = make(
             "rtmp2sink",
             location=self.url.url,
@@ -54,11 +68,24 @@ class Rtmp(PipelineOutput):
             enable_last_sample=False,
         )
         self._sink.set_property("async", False)
-        self.pipeline.add(mux, self._sink)
-        mux.link(self._sink)
-        for track, caps in self.program.tracks():
-            source = self.pipeline.add_source(track, caps)
-            source.get_static_pad("src").link(mux.request_pad_simple(track))
+        # A session that is closed in form is over for a platform; one that breaks off is held
+        # for a while. So the words of the close are for the end alone.
+        self._farewell = self._sink.get_property("stop-commands")
+        self._sink.set_property("stop-commands", 0)
+        self.pipeline.add(self._sink)
+        self.pipeline.add_source("tags", Gst.Caps.from_string("video/x-flv")).link(self._sink)
+
+    def push(self, unit: AccessUnit) -> None:
+        if self._gate.passes(unit, lambda: self.has_room("tags")):
+            for tag in self._tags.unit(unit):
+                self.pipeline.push_bytes("tags", tag, unit.dts_ns)
+        elif unit.track == "video" and self._gate.was_open:
+            self.dropped += 1
+
+    def end(self, *, is_over: bool = True) -> None:
+        if is_over:
+            self._sink.set_property("stop-commands", self._farewell)
+        super().end(is_over=is_over)
 
     def set_share(self, kbps: int) -> None:
         super().set_share(kbps)

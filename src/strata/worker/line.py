@@ -1,0 +1,211 @@
+"""What goes on the air, unit by unit: the sender's, or what stands in for them. Pure.
+
+Here the decisions come together: damaged pictures are left out (up to the next key frame),
+stamps are put on the one line (:mod:`strata.worker.timeline`), a slate and silence fill what
+is missing (:mod:`strata.worker.liveness`), and both tracks become one row
+(:mod:`strata.worker.interleave`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from strata.worker import silence
+from strata.worker.formats import AudioFormat, Format, Track, VideoFormat
+from strata.worker.interleave import Interleaver
+from strata.worker.liveness import Liveness
+from strata.worker.slate import Slate
+from strata.worker.timeline import Timeline
+from strata.worker.units import AccessUnit
+
+SECOND: Final = 1_000_000_000
+
+MARGIN: Final = SECOND * 15 // 100
+"""The slate stays so far behind where the live picture would be, so that there is room for
+the live picture when it comes back a little early."""
+BACK_MAX: Final = 10 * SECOND
+"""A slate that is ready late fills no more than this of what has passed."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Since the worker started.
+
+    Attributes:
+        gaps: places where something of the picture is missing.
+        damaged_frames: pictures that were left out because of those.
+        slates: how often the slate went on the air.
+        slate_s, silence_s: for how long.
+    """
+
+    gaps: int = 0
+    damaged_frames: int = 0
+    slates: int = 0
+    slate_s: float = 0.0
+    silence_s: float = 0.0
+
+
+class Line:
+    """The row of one stream. ``now`` is ns on any monotonic clock.
+
+    Args:
+        keep_damaged: pictures after a gap go out as they are.
+        can_silence: silence stands in for sound that is missing.
+
+    Attributes:
+        slate: what stands in for the picture; None for nothing.
+        video_format, audio_format: of the newest live units.
+    """
+
+    def __init__(self, *, keep_damaged: bool = False, can_silence: bool = True) -> None:
+        self.keep_damaged = keep_damaged
+        self.counts = Counts()
+        self.timeline = Timeline()
+        self.liveness = Liveness(can_silence=can_silence)
+        self.slate: Slate | None = None
+        self.video_format: VideoFormat | None = None
+        self.audio_format: AudioFormat | None = None
+        self._rows = Interleaver()
+        self._is_open = False
+        """Whether live pictures go on; else the next key frame is waited for."""
+        self._ends: dict[Track, int] = {}
+        """By track: the stamp at which what has gone out so far is over."""
+        self._frame = 0
+
+    def push(self, units: Iterable[AccessUnit], now: int) -> list[AccessUnit]:
+        """Takes in what the sender sent; returns what goes out."""
+        for unit in units:
+            if unit.track == "video":
+                self._push_video(unit, now)
+            else:
+                self._push_audio(unit, now)
+        return self.tick(now)
+
+    def tick(self, now: int) -> list[AccessUnit]:
+        """What goes out because time has passed."""
+        before = self.liveness.video
+        self.liveness.look(now)
+        if self.liveness.video == "slate":
+            if before != "slate":
+                self._begin_slate()
+            self._fill_video(self._due(now), now)
+        elif before == "live" and self.liveness.video == "none":
+            self._close_gate()
+        if self.liveness.audio == "silence":
+            self._fill_audio(self._sound_due(now), now)
+        return self._rows.take(now, alone=self.liveness.is_alone)
+
+    def end(self, now: int) -> list[AccessUnit]:
+        """Nothing comes any more: all that is left."""
+        return self._rows.take(now, alone=True)
+
+    def restarted(self) -> None:
+        """Another sender, or the same one from its beginning: its clock may be another."""
+        self._close_gate()
+
+    # The sender's units.
+
+    def _push_video(self, unit: AccessUnit, now: int) -> None:
+        if self.liveness.holds:
+            self._is_open = False
+            return
+        if not unit.follows and self._is_open:
+            self.counts.gaps += 1
+            if not self.keep_damaged:
+                self._close_gate()
+        if not (self._is_open or unit.key):
+            self.counts.damaged_frames += self.liveness.video == "live"
+            return
+        bad_before = self.timeline.bad_stamps
+        passed = self.timeline.push(unit, now)
+        if self.timeline.bad_stamps > bad_before:
+            self.counts.gaps += 1
+            passed = _from_key(passed)
+            if not passed:
+                self._close_gate()
+        if passed:
+            self._is_open = True
+            self._put_video(passed, now)
+
+    def _put_video(self, units: list[AccessUnit], now: int) -> None:
+        if self.liveness.video == "slate":
+            self._fill_video(units[0].dts_ns, now)
+        for unit in units:
+            self._put(unit, now)
+        format = units[-1].format
+        assert isinstance(format, VideoFormat)
+        self.video_format = format
+        self.liveness.went("video", now)
+
+    def _push_audio(self, unit: AccessUnit, now: int) -> None:
+        if self.liveness.holds:
+            return
+        for each in self.timeline.push(unit, now):
+            if self.liveness.audio == "silence":
+                self._fill_audio(each.dts_ns, now)
+            self._put(each, now)
+            assert isinstance(each.format, AudioFormat)
+            self.audio_format = each.format
+            self.liveness.went("audio", now)
+
+    def _close_gate(self) -> None:
+        self._is_open = False
+        self.timeline.expect_jump()
+
+    # What stands in.
+
+    def _begin_slate(self) -> None:
+        self._frame = 0
+        self.counts.slates += 1
+        self._close_gate()
+
+    def _fill_video(self, until: int, now: int) -> None:
+        if self.slate is None or "video" not in self._ends:
+            return
+        format, frames = self.slate.format, self.slate.frames
+        for dts in self._steps(format, until):
+            data, key = frames[self._frame]
+            self._frame = (self._frame + 1) % len(frames)
+            self._put(AccessUnit(format, data, dts, dts, key), now)
+            self.timeline.took("video", dts)
+            self.counts.slate_s += format.unit_ns / SECOND
+
+    def _fill_audio(self, until: int, now: int) -> None:
+        format = self.audio_format or silence.USUAL
+        data = silence.frame(format)
+        for dts in self._steps(format, until):
+            self._put(AccessUnit(format, data, dts, dts, True), now)
+            self.timeline.took("audio", dts)
+            self.counts.silence_s += format.unit_ns / SECOND
+
+    def _due(self, now: int) -> int:
+        due = self.timeline.edge("video", now)
+        return 0 if due is None else due - MARGIN
+
+    def _sound_due(self, now: int) -> int:
+        """How far silence goes: as far as the picture; after sound alone, as far as time."""
+        if "video" in self._ends:
+            return self._ends["video"]
+        due = self.timeline.edge("audio", now)
+        return 0 if due is None else due - MARGIN
+
+    def _steps(self, format: Format, until: int) -> range:
+        """The stamps of units that fill up a track; the last one ends about there."""
+        step = format.unit_ns
+        begin = self._ends.get(format.track, until - step)
+        return range(max(begin, until - BACK_MAX), until - step // 2, step)
+
+    def _put(self, unit: AccessUnit, now: int) -> None:
+        end = max(unit.pts_ns, unit.dts_ns) + unit.format.unit_ns
+        self._ends[unit.track] = max(end, self._ends.get(unit.track, 0))
+        self._rows.add(unit, now)
+
+
+def _from_key(units: list[AccessUnit]) -> list[AccessUnit]:
+    """From the first picture on that can be decoded without those before."""
+    for index, unit in enumerate(units):
+        if unit.key:
+            return units[index:]
+    return []
