@@ -23,6 +23,7 @@
         +-- NoCapacity             no port, or no host, is free
         +-- HostUnreachable        control and host have lost each other
         +-- WorkerFailed           a worker that did not start or died
+        +-- SlateUnavailable       nothing can be shown while media is missing
 
 A message says what happened, what it means and what to do, and never carries a secret.
 ``code`` is stable and meant for programs; ``can_retry`` tells whether the same request
@@ -150,3 +151,7 @@ class HostUnreachable(HostError):
 class WorkerFailed(HostError):
     code = "worker_failed"
     can_retry = True
+
+
+class SlateUnavailable(HostError):
+    code = "slate_unavailable"

@@ -27,6 +27,8 @@ Gst.init(None)
 SECOND_NS: Final = 1_000_000_000
 
 PACKAGES: Final = {
+    "bin": "libgstreamer1.0-0",
+    "pipeline": "libgstreamer1.0-0",
     "appsrc": "gstreamer1.0-plugins-base",
     "appsink": "gstreamer1.0-plugins-base",
     "capssetter": "gstreamer1.0-plugins-good",
@@ -41,6 +43,31 @@ PACKAGES: Final = {
     "aacparse": "gstreamer1.0-plugins-good",
     "flvmux": "gstreamer1.0-plugins-good",
     "rtmp2sink": "gstreamer1.0-plugins-bad",
+    "videotestsrc": "gstreamer1.0-plugins-base",
+    "imagefreeze": "gstreamer1.0-plugins-good",
+    "compositor": "gstreamer1.0-plugins-base",
+    "videoconvertscale": "gstreamer1.0-plugins-base",
+    "videoconvert": "gstreamer1.0-plugins-base",
+    "videorate": "gstreamer1.0-plugins-base",
+    "decodebin": "gstreamer1.0-plugins-base",
+    "typefind": "libgstreamer1.0-0",
+    "multiqueue": "libgstreamer1.0-0",
+    "filesrc": "libgstreamer1.0-0",
+    "capsfilter": "libgstreamer1.0-0",
+    "textoverlay": "gstreamer1.0-x",
+    "pngparse": "gstreamer1.0-plugins-bad",
+    "jpegparse": "gstreamer1.0-plugins-bad",
+    "pngdec": "gstreamer1.0-plugins-good",
+    "jpegdec": "gstreamer1.0-plugins-good",
+    "videoflip": "gstreamer1.0-plugins-good",
+    "qtdemux": "gstreamer1.0-plugins-good",
+    "matroskademux": "gstreamer1.0-plugins-good",
+    "openh264dec": "gstreamer1.0-plugins-bad",
+    "libde265dec": "gstreamer1.0-plugins-bad",
+    "vp8dec": "gstreamer1.0-plugins-good",
+    "vp9dec": "gstreamer1.0-plugins-good",
+    "x264enc": "gstreamer1.0-plugins-ugly",
+    "x265enc": "gstreamer1.0-plugins-bad",
 }
 """Debian package of each element that a pipeline of ours is made of."""
 
