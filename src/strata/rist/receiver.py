@@ -52,6 +52,23 @@ class ReceiverTuning:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A place of a batch where what follows does not continue what came before.
+
+    Attributes:
+        offset: bytes of the batch before it: 0 for a hole between two batches, the size of
+            the batch where the last packets were dropped because nobody fetched.
+        missing: RIST packets that should have been here, each of up to seven MPEG-TS
+            packets; 0 where that cannot be known.
+        new_flow: another sender took over, or the same one began to count anew.
+    """
+
+    offset: int
+    missing: int
+    new_flow: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LinkCounters:
     """What came in order out of one port since the start.
 
@@ -187,8 +204,21 @@ class Receiver:
 
     def take(self) -> bytes:
         """The payload (whole MPEG-TS packets, in order) since the last call; may be empty."""
+        return self.take_marked()[0]
+
+    def take_marked(self) -> tuple[bytes, list[Mark]]:
+        """The same as :meth:`take`, and where in it something is missing.
+
+        Offsets rise and none comes twice. No more than ``INBOX_MARKS`` of inbox.h per batch;
+        the last one then counts for all that follow.
+        """
         taken = lib.inbox_take(self._running.inbox)
-        return bytes(ffi.buffer(taken.data, taken.size)) if taken.size else b""
+        media = bytes(ffi.buffer(taken.media.data, taken.media.size)) if taken.media.size else b""
+        marks = []
+        for i in range(taken.mark_count):
+            mark = taken.marks[i]
+            marks.append(Mark(int(mark.offset), int(mark.missing), bool(mark.new_flow)))
+        return media, marks
 
     def take_logs(self) -> list[tuple[str, str]]:
         """librist's warnings since the last call, as (level, message)."""
