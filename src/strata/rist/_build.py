@@ -57,6 +57,7 @@ ffi.cdef(
         uint64_t packets, bytes;
         int64_t last_packet_ns;
         uint32_t peer_id;
+        int32_t peers;
         uint16_t port;
         char peer_address[64];
     } inbox_link;

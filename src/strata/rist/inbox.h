@@ -34,6 +34,7 @@ typedef struct {
     uint64_t packets, bytes;
     int64_t last_packet_ns;      /* CLOCK_MONOTONIC; 0: never */
     uint32_t peer_id;            /* of peer_address, as librist's reports name it */
+    int32_t peers;               /* remote addresses that librist knows there now */
     uint16_t port;
     char peer_address[64];       /* empty: nobody yet */
 } inbox_link;
@@ -246,6 +247,11 @@ static int inbox_on_data(void *arg, struct rist_data_block *block) {
     return 0;
 }
 
+static void inbox_forget(inbox *in, inbox_peer *known) {
+    if (known->peer) in->counters.links[known->link].peers--;
+    known->peer = NULL;
+}
+
 /* librist calls this for each new remote address, after the packet could be decrypted. */
 static int inbox_on_connect(void *arg, const char *address, uint16_t port,
                             const char *local_address, uint16_t local_port,
@@ -262,7 +268,9 @@ static int inbox_on_connect(void *arg, const char *address, uint16_t port,
         if (link->port != local_port) continue;
         strncpy(link->peer_address, address ? address : "", sizeof link->peer_address - 1);
         link->peer_id = (uint32_t)in->counters.link_count + in->connects;
+        inbox_forget(in, &in->peers[in->next_peer]);
         in->peers[in->next_peer] = (inbox_peer){peer, i};
+        link->peers++;
         in->next_peer = (in->next_peer + 1) % INBOX_PEERS;
     }
     pthread_mutex_unlock(&in->lock);
@@ -273,7 +281,7 @@ static int inbox_on_disconnect(void *arg, struct rist_peer *peer) {
     inbox *in = arg;
     pthread_mutex_lock(&in->lock);
     for (int i = 0; i < INBOX_PEERS; i++)
-        if (in->peers[i].peer == peer) in->peers[i].peer = NULL;
+        if (in->peers[i].peer == peer) inbox_forget(in, &in->peers[i]);
     pthread_mutex_unlock(&in->lock);
     return 0;
 }

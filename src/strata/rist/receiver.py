@@ -77,6 +77,8 @@ class LinkCounters:
         peer_id: its number in :meth:`Receiver.take_reports`, 0 for none.
         packets, bytes: packets that this link was the first to deliver.
         last_packet_ns: ``time.monotonic_ns()`` of the last of them, 0 for never.
+        is_connected: a sender is there, with media or without: librist forgets one of which
+            nothing has arrived for ``session_timeout_ms`` and 5 s more.
     """
 
     port: int
@@ -85,6 +87,7 @@ class LinkCounters:
     packets: int
     bytes: int
     last_packet_ns: int
+    is_connected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +259,7 @@ class Receiver:
                     packets=link.packets,
                     bytes=link.bytes,
                     last_packet_ns=link.last_packet_ns,
+                    is_connected=link.peers > 0,
                 )
             )
         return Counters(
