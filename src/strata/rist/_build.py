@@ -58,6 +58,7 @@ ffi.cdef(
         int64_t last_packet_ns;
         uint32_t peer_id;
         int32_t peers;
+        int64_t connected_ns;
         uint16_t port;
         char peer_address[64];
     } inbox_link;

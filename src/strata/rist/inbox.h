@@ -35,6 +35,7 @@ typedef struct {
     int64_t last_packet_ns;      /* CLOCK_MONOTONIC; 0: never */
     uint32_t peer_id;            /* of peer_address, as librist's reports name it */
     int32_t peers;               /* remote addresses that librist knows there now */
+    int64_t connected_ns;        /* since when it has known any */
     uint16_t port;
     char peer_address[64];       /* empty: nobody yet */
 } inbox_link;
@@ -270,7 +271,7 @@ static int inbox_on_connect(void *arg, const char *address, uint16_t port,
         link->peer_id = (uint32_t)in->counters.link_count + in->connects;
         inbox_forget(in, &in->peers[in->next_peer]);
         in->peers[in->next_peer] = (inbox_peer){peer, i};
-        link->peers++;
+        if (!link->peers++) link->connected_ns = inbox_now();
         in->next_peer = (in->next_peer + 1) % INBOX_PEERS;
     }
     pthread_mutex_unlock(&in->lock);

@@ -77,8 +77,9 @@ class LinkCounters:
         peer_id: its number in :meth:`Receiver.take_reports`, 0 for none.
         packets, bytes: packets that this link was the first to deliver.
         last_packet_ns: ``time.monotonic_ns()`` of the last of them, 0 for never.
-        is_connected: a sender is there, with media or without: librist forgets one of which
-            nothing has arrived for ``session_timeout_ms`` and 5 s more.
+        connected_ns: ``time.monotonic_ns()`` since when a sender is there, with media or
+            without, 0 for nobody. librist forgets one of which nothing has arrived for
+            ``session_timeout_ms`` and 5 s more.
     """
 
     port: int
@@ -87,7 +88,7 @@ class LinkCounters:
     packets: int
     bytes: int
     last_packet_ns: int
-    is_connected: bool = False
+    connected_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +260,7 @@ class Receiver:
                     packets=link.packets,
                     bytes=link.bytes,
                     last_packet_ns=link.last_packet_ns,
-                    is_connected=link.peers > 0,
+                    connected_ns=link.connected_ns if link.peers else 0,
                 )
             )
         return Counters(

@@ -7,6 +7,7 @@ docs/decisions/0012-dead-return-path.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
@@ -16,9 +17,12 @@ from strata.wire import worker as wire
 
 SILENT_AFTER_S: Final = 1.0
 DOWN_AFTER_S: Final = 5.0
-"""A link that was never seen, or not for this long, is down. Not less: librist forgets a
-sender of which nothing arrives after 5.3 s, and only then can the two be told apart, the
-link that is cut and the one whose sender is there and sends no media."""
+"""A link that was never seen, or not for this long, is down."""
+
+UNUSED_AFTER_S: Final = 6.0
+"""A sender that has been connected for so long and sent no media for so long leaves the link
+out. Not less: librist forgets a sender of which nothing arrives after 5.3 s, and only then
+is the link that was cut told apart from this one."""
 
 WINDOW_S: Final = (5.0, 15.0)
 """Reports come each 10 s. Over much less a count of some tens says little, and reports that
@@ -42,14 +46,15 @@ class LinkFacts:
 
     Attributes:
         is_known: a sender has been seen there.
-        is_connected: packets of a sender came within the last seconds, media or not.
+        connected_s: how long media of the sender that is there could have come out of the
+            recovery buffer; None where nobody is there.
         age_s: since its last media, None for never.
         hears_us: whether what we send back reaches the sender; None where that is not known.
         others_carry: media came on another link within :data:`SILENT_AFTER_S`.
     """
 
     is_known: bool
-    is_connected: bool
+    connected_s: float | None
     age_s: float | None
     hears_us: bool | None
     others_carry: bool
@@ -68,8 +73,8 @@ def judge(facts: LinkFacts) -> Verdict:
     """What to make of the facts."""
     if not facts.is_known:
         return Verdict("down", "no sender has been seen on this port")
-    age_s = DOWN_AFTER_S + 1.0 if facts.age_s is None else facts.age_s
-    if facts.is_connected and facts.hears_us is False:
+    age_s = math.inf if facts.age_s is None else facts.age_s
+    if facts.connected_s is not None and facts.hears_us is False:
         return Verdict("down", _unheard(age_s), "return_path_dead")
     if age_s <= SILENT_AFTER_S:
         return Verdict("up")
@@ -78,13 +83,15 @@ def judge(facts: LinkFacts) -> Verdict:
         return Verdict(state, "no media on any link")
     if state == "silent":
         return Verdict(state, "no media here while other links carry it")
-    if not facts.is_connected:
+    if facts.connected_s is None:
         return Verdict(
             state,
             "nothing arrives here any more while other links carry the media; check this "
             "connection of the sender",
             "link_down",
         )
+    if min(age_s, facts.connected_s) <= UNUSED_AFTER_S:
+        return Verdict(state, "no media here while other links carry it")
     if facts.hears_us:
         return Verdict(
             state,
@@ -132,12 +139,14 @@ class _Peer:
 class LinkWatch:
     """Keeps what :func:`judge` needs from one moment to the next. Times are monotonic, in s."""
 
+    _buffer_s: float = 0.0
     _peers: dict[int, _Peer] = field(default_factory=dict)
     _silent: set[int] = field(default_factory=set)
     _told: dict[int, Code | None] = field(default_factory=dict)
 
     def add_report(self, report: dict[str, Any], now_s: float) -> None:
         """Takes in one of :meth:`strata.rist.Receiver.take_reports`."""
+        self._buffer_s = max(self._buffer_s, report["stats"]["avg_buffer_time"] / 1000)
         for each in report["peers"]:
             stats = each["stats"]
             received = int(stats["received_rtcp"])
@@ -174,7 +183,7 @@ class LinkWatch:
             judge(
                 LinkFacts(
                     is_known=link.peer is not None,
-                    is_connected=link.is_connected,
+                    connected_s=self._connected_s(link, now_s),
                     age_s=age_s,
                     hears_us=self._hears_us(link, link.port in carrying),
                     others_carry=bool(carrying - {link.port}),
@@ -197,6 +206,9 @@ class LinkWatch:
                     )
                 )
         return errors
+
+    def _connected_s(self, link: LinkCounters, now_s: float) -> float | None:
+        return now_s - link.connected_ns / 1e9 - self._buffer_s if link.connected_ns else None
 
     def _hears_us(self, link: LinkCounters, carries: bool) -> bool | None:
         peer = self._peers.get(link.peer_id)

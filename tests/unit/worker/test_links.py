@@ -14,11 +14,11 @@ def facts(
     age_s: float | None = 0.0,
     *,
     is_known: bool = True,
-    is_connected: bool = True,
+    connected_s: float | None = 60.0,
     hears_us: bool | None = None,
     others_carry: bool = True,
 ) -> LinkFacts:
-    return LinkFacts(is_known, is_connected, age_s, hears_us, others_carry)
+    return LinkFacts(is_known, connected_s, age_s, hears_us, others_carry)
 
 
 @pytest.mark.parametrize(
@@ -26,19 +26,22 @@ def facts(
     [
         (facts(), "up", None, None),
         (facts(1.0, hears_us=True, others_carry=False), "up", None, None),
-        (facts(None, is_known=False, is_connected=False), "down", None, "no sender has been seen"),
+        (facts(None, is_known=False, connected_s=None), "down", None, "no sender has been seen"),
         (facts(1.1), "silent", None, "while other links carry it"),
-        (facts(5.0, is_connected=False), "silent", None, "while other links carry it"),
-        (facts(5.1, is_connected=False), "down", "link_down", "nothing arrives here any more"),
-        (facts(5.1), "down", "return_path_dead", "most likely nothing that we send back"),
+        (facts(5.0, connected_s=None), "silent", None, "while other links carry it"),
+        (facts(5.1, connected_s=None), "down", "link_down", "nothing arrives here any more"),
+        (facts(5.1), "down", None, "while other links carry it"),
+        (facts(6.1), "down", "return_path_dead", "most likely nothing that we send back"),
+        (facts(60.0, connected_s=1.0), "down", None, "while other links carry it"),
+        (facts(None, connected_s=6.0), "down", None, "while other links carry it"),
         (facts(None), "down", "return_path_dead", "most likely nothing that we send back"),
-        (facts(5.1, hears_us=True), "down", "link_down", "hears us"),
+        (facts(6.1, hears_us=True), "down", "link_down", "hears us"),
         (facts(2.0, others_carry=False), "silent", None, "no media on any link"),
         (facts(99.0, others_carry=False), "down", None, "no media on any link"),
         (facts(hears_us=False), "down", "return_path_dead", "media arrives, but nothing that"),
         (facts(3.0, hears_us=False), "down", "return_path_dead", "the sender is connected here, "),
         (facts(hears_us=False, others_carry=False), "down", "return_path_dead", "swallowed"),
-        (facts(9.0, is_connected=False, hears_us=False), "down", "link_down", "nothing arrives"),
+        (facts(9.0, connected_s=None, hears_us=False), "down", "link_down", "nothing arrives"),
     ],
 )
 def test_what_is_made_of_the_facts(
@@ -51,13 +54,13 @@ def test_what_is_made_of_the_facts(
 
 def link(port: int, age_s: float | None = 0.0, now_s: float = NOW_S, **more: Any) -> LinkCounters:
     at_ns = 0 if age_s is None else int((now_s - age_s) * 1e9)
-    fields = {"peer": "10.0.0.1", "peer_id": port, "packets": 1, "bytes": 188, "is_connected": True}
+    fields = {"peer": "10.0.0.1", "peer_id": port, "packets": 1, "bytes": 188, "connected_ns": 1}
     return LinkCounters(port=port, last_packet_ns=at_ns, **fields | more)
 
 
 def report(port: int, received: int, rtt: int, average: int = 40) -> dict[str, Any]:
     stats = {"received_rtcp": received, "rtt": rtt, "avg_rtt": average}
-    return {"peers": [{"id": port, "stats": stats}]}
+    return {"stats": {"avg_buffer_time": 1000}, "peers": [{"id": port, "stats": stats}]}
 
 
 def state(watch: LinkWatch, *links: LinkCounters, now_s: float = NOW_S) -> tuple[Any, ...]:
@@ -113,30 +116,38 @@ def test_a_link_to_which_the_media_comes_back_is_up_before_the_next_report() -> 
 
 def test_answers_from_before_the_silence_do_not_count() -> None:
     watch = watch_of((20, 41), (200, 42), (150, 44))
-    assert state(watch, link(1, 6.0), link(2)) == ("down", "return_path_dead")
+    assert state(watch, link(1, 7.0), link(2)) == ("down", "return_path_dead")
     watch.add_report(report(1, 200, 43), NOW_S + 10.0)
     later = NOW_S + 10.0
-    links = link(1, 16.0, later), link(2, 0.0, later)
+    links = link(1, 17.0, later), link(2, 0.0, later)
     assert state(watch, *links, now_s=later) == ("down", "link_down")
+
+
+@pytest.mark.parametrize(("connected_s", "code"), [(6.9, None), (7.1, "return_path_dead")])
+def test_the_first_media_of_a_sender_waits_in_the_buffer(
+    connected_s: float, code: Code | None
+) -> None:
+    returned = link(1, 30.0, connected_ns=int((NOW_S - connected_s) * 1e9))
+    assert state(watch_of((20, 41)), returned, link(2)) == ("down", code)
 
 
 def test_what_became_wrong_is_told_once() -> None:
     watch = LinkWatch()
     assert told(watch, link(1), link(2)) == []
     assert told(watch, link(1, 3.0), link(2)) == []
-    gone = link(1, 6.0, is_connected=False)
+    gone = link(1, 6.0, connected_ns=0)
     [error] = watch.changes((gone, link(2)), NOW_S)
     assert (error.code, error.message[:31]) == ("link_down", "link on port 1 from 10.0.0.1: n")
     assert told(watch, gone, link(2)) == []
     assert told(watch, gone, link(2, 2.0)) == []  # all are silent: another event says so
     assert told(watch, gone, link(2)) == []
-    assert told(watch, link(1, 6.0), link(2)) == ["return_path_dead"]
+    assert told(watch, link(1, 7.0), link(2)) == ["return_path_dead"]
     assert told(watch, link(1), link(2)) == []
     assert told(watch, gone, link(2)) == ["link_down"]
 
 
 def test_a_port_that_nobody_uses_is_no_trouble() -> None:
-    unused = link(1, None, peer=None, peer_id=0, is_connected=False)
+    unused = link(1, None, peer=None, peer_id=0, connected_ns=0)
     assert told(LinkWatch(), unused, link(2)) == []
 
 
