@@ -49,6 +49,8 @@ class LinkFacts:
         connected_s: how long media of the sender that is there could have come out of the
             recovery buffer; None where nobody is there.
         age_s: since its last media, None for never.
+        brings_copies: media arrives, all of which came on another link before: a sender that
+            sends everything on each link.
         hears_us: whether what we send back reaches the sender; None where that is not known.
         others_carry: media came on another link within :data:`SILENT_AFTER_S`.
     """
@@ -56,6 +58,7 @@ class LinkFacts:
     is_known: bool
     connected_s: float | None
     age_s: float | None
+    brings_copies: bool
     hears_us: bool | None
     others_carry: bool
 
@@ -75,8 +78,9 @@ def judge(facts: LinkFacts) -> Verdict:
         return Verdict("down", "no sender has been seen on this port")
     age_s = math.inf if facts.age_s is None else facts.age_s
     if facts.connected_s is not None and facts.hears_us is False:
-        return Verdict("down", _unheard(age_s), "return_path_dead")
-    if age_s <= SILENT_AFTER_S:
+        arrives = age_s <= SILENT_AFTER_S or facts.brings_copies
+        return Verdict("down", _unheard(arrives), "return_path_dead")
+    if age_s <= SILENT_AFTER_S or (facts.brings_copies and facts.connected_s is not None):
         return Verdict("up")
     state: State = "down" if age_s > DOWN_AFTER_S else "silent"
     if not facts.others_carry:
@@ -108,10 +112,10 @@ def judge(facts: LinkFacts) -> Verdict:
     )
 
 
-def _unheard(age_s: float) -> str:
-    arrives = "media arrives" if age_s <= SILENT_AFTER_S else "the sender is connected here"
+def _unheard(media_arrives: bool) -> str:
+    what = "media arrives" if media_arrives else "the sender is connected here"
     return (
-        f"{arrives}, but nothing that we send back gets there: requests for lost packets are "
+        f"{what}, but nothing that we send back gets there: requests for lost packets are "
         "swallowed; tell the sender to leave this link, or check what blocks UDP on the way back"
     )
 
@@ -126,6 +130,7 @@ class _Peer:
         best_per_s: the most control packets a second.
         hears_us: what the last report says of it.
         since_s: where the time begins that this is about.
+        data_since_s: where the time of the last report begins, if media arrived in it.
     """
 
     at_s: float
@@ -133,6 +138,7 @@ class _Peer:
     best_per_s: float = 0.0
     hears_us: bool | None = None
     since_s: float = 0.0
+    data_since_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -165,6 +171,7 @@ class LinkWatch:
                     peer.hears_us = True
                 elif per_s <= SPARSE * peer.best_per_s:
                     peer.hears_us = False
+            peer.data_since_s = peer.at_s if stats.get("received_data") else None
             peer.at_s, peer.round_trips = now_s, round_trips
         for id in [id for id, peer in self._peers.items() if now_s - peer.at_s > FORGET_S]:
             del self._peers[id]
@@ -185,6 +192,7 @@ class LinkWatch:
                     is_known=link.peer is not None,
                     connected_s=self._connected_s(link, now_s),
                     age_s=age_s,
+                    brings_copies=self._brings_copies(link),
                     hears_us=self._hears_us(link, link.port in carrying),
                     others_carry=bool(carrying - {link.port}),
                 )
@@ -209,6 +217,11 @@ class LinkWatch:
 
     def _connected_s(self, link: LinkCounters, now_s: float) -> float | None:
         return now_s - link.connected_ns / 1e9 - self._buffer_s if link.connected_ns else None
+
+    def _brings_copies(self, link: LinkCounters) -> bool:
+        peer = self._peers.get(link.peer_id)
+        since_s = None if peer is None else peer.data_since_s
+        return since_s is not None and since_s > link.last_packet_ns / 1e9
 
     def _hears_us(self, link: LinkCounters, carries: bool) -> bool | None:
         peer = self._peers.get(link.peer_id)

@@ -15,10 +15,11 @@ def facts(
     *,
     is_known: bool = True,
     connected_s: float | None = 60.0,
+    brings_copies: bool = False,
     hears_us: bool | None = None,
     others_carry: bool = True,
 ) -> LinkFacts:
-    return LinkFacts(is_known, connected_s, age_s, hears_us, others_carry)
+    return LinkFacts(is_known, connected_s, age_s, brings_copies, hears_us, others_carry)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,9 @@ def facts(
         (facts(6.1), "down", "return_path_dead", "most likely nothing that we send back"),
         (facts(60.0, connected_s=1.0), "down", None, "while other links carry it"),
         (facts(None, connected_s=6.0), "down", None, "while other links carry it"),
+        (facts(None, brings_copies=True), "up", None, None),
+        (facts(9.0, connected_s=None, brings_copies=True), "down", "link_down", "nothing arrives"),
+        (facts(None, brings_copies=True, hears_us=False), "down", "return_path_dead", "media arr"),
         (facts(None), "down", "return_path_dead", "most likely nothing that we send back"),
         (facts(6.1, hears_us=True), "down", "link_down", "hears us"),
         (facts(2.0, others_carry=False), "silent", None, "no media on any link"),
@@ -58,8 +62,8 @@ def link(port: int, age_s: float | None = 0.0, now_s: float = NOW_S, **more: Any
     return LinkCounters(port=port, last_packet_ns=at_ns, **fields | more)
 
 
-def report(port: int, received: int, rtt: int, average: int = 40) -> dict[str, Any]:
-    stats = {"received_rtcp": received, "rtt": rtt, "avg_rtt": average}
+def report(port: int, received: int, rtt: int, data: int = 0) -> dict[str, Any]:
+    stats = {"received_data": data, "received_rtcp": received, "rtt": rtt, "avg_rtt": 40}
     return {"stats": {"avg_buffer_time": 1000}, "peers": [{"id": port, "stats": stats}]}
 
 
@@ -121,6 +125,24 @@ def test_answers_from_before_the_silence_do_not_count() -> None:
     later = NOW_S + 10.0
     links = link(1, 17.0, later), link(2, 0.0, later)
     assert state(watch, *links, now_s=later) == ("down", "link_down")
+
+
+def test_a_link_that_brings_what_came_before_on_another_is_up() -> None:
+    watch = LinkWatch()
+    second = link(1, None), link(2)
+    watch.add_report(report(1, 20, 41, data=200), NOW_S - 1.0)
+    assert state(watch, *second) == ("down", "return_path_dead")
+    watch.add_report(report(1, 20, 42, data=200), NOW_S)
+    assert state(watch, *second) == ("up", None)
+    assert state(watch, link(1, 0.5), link(2)) == ("up", None)
+    # It was the first to bring something after that report began.
+    later_s = NOW_S + 8.0
+    assert state(watch, link(1, 8.5, later_s), link(2, 0.0, later_s), now_s=later_s) == (
+        "down",
+        "return_path_dead",
+    )
+    watch.add_report(report(1, 100, 43), NOW_S + 10.0)
+    assert state(watch, *second) == ("down", "link_down")
 
 
 @pytest.mark.parametrize(("connected_s", "code"), [(6.9, None), (7.1, "return_path_dead")])
