@@ -19,8 +19,8 @@
 #define INBOX_LINKS 16  /* listening ports of one receiver */
 #define INBOX_PEERS 64  /* remote addresses remembered at once; the oldest makes room */
 #define INBOX_TEXT_MAX (256 * 1024)
-/* Places of a batch where media is missing. A batch of 40 ms at 5 Mbps has 19 packets, so
- * not each second one can be missing; at 50 Mbps it is still more than every other. */
+/* Places of a batch where media is missing. A batch of 40 ms at 50 Mbps has 190 packets:
+ * more marks than this take a reader that stalls. */
 #define INBOX_MARKS 256
 
 /* A flow that has been silent for this long gives way to another. Below the buffer of a
