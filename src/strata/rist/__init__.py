@@ -4,7 +4,7 @@ Main profile (VSF TR-06-2) with a pre-shared key, several ports or links in one 
 Nothing here knows of workers, pipelines or streams.
 """
 
-from strata.rist.receiver import Counters, LinkCounters, Receiver, ReceiverTuning
+from strata.rist.receiver import Counters, LinkCounters, Mark, Receiver, ReceiverTuning
 from strata.rist.sender import Link, Sender
 
-__all__ = ["Counters", "Link", "LinkCounters", "Receiver", "ReceiverTuning", "Sender"]
+__all__ = ["Counters", "Link", "LinkCounters", "Mark", "Receiver", "ReceiverTuning", "Sender"]

@@ -57,6 +57,8 @@ ffi.cdef(
         uint64_t packets, bytes;
         int64_t last_packet_ns;
         uint32_t peer_id;
+        int32_t peers;
+        int64_t connected_ns;
         uint16_t port;
         char peer_address[64];
     } inbox_link;
@@ -68,6 +70,8 @@ ffi.cdef(
         inbox_link links[...];
     } inbox_counters;
     typedef struct { char *data; size_t size; ...; } inbox_bytes;
+    typedef struct { uint64_t offset, missing; int32_t new_flow; } inbox_mark;
+    typedef struct { inbox_bytes media; int32_t mark_count; inbox_mark marks[...]; } inbox_batch;
     typedef struct { int timer_fd; ...; } inbox;
 
     inbox *inbox_new(size_t max_bytes, int batch_ms);
@@ -77,7 +81,7 @@ ffi.cdef(
     int inbox_watch_stats(inbox *, struct rist_ctx *, int interval_ms);
     void inbox_silence_globals(void);
     int inbox_make_logging(inbox *, struct rist_logging_settings **, int level);
-    inbox_bytes *inbox_take(inbox *);
+    inbox_batch *inbox_take(inbox *);
     inbox_bytes *inbox_take_stats(inbox *);
     inbox_bytes *inbox_take_logs(inbox *);
     void inbox_count(inbox *, inbox_counters *);

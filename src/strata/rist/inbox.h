@@ -19,6 +19,9 @@
 #define INBOX_LINKS 16  /* listening ports of one receiver */
 #define INBOX_PEERS 64  /* remote addresses remembered at once; the oldest makes room */
 #define INBOX_TEXT_MAX (256 * 1024)
+/* Places of a batch where media is missing. A batch of 40 ms at 50 Mbps has 190 packets:
+ * more marks than this take a reader that stalls. */
+#define INBOX_MARKS 256
 
 /* A flow that has been silent for this long gives way to another. Below the buffer of a
  * normal stream, above the longest gap between two packets of a live one. */
@@ -31,6 +34,8 @@ typedef struct {
     uint64_t packets, bytes;
     int64_t last_packet_ns;      /* CLOCK_MONOTONIC; 0: never */
     uint32_t peer_id;            /* of peer_address, as librist's reports name it */
+    int32_t peers;               /* remote addresses that librist knows there now */
+    int64_t connected_ns;        /* since when it has known any */
     uint16_t port;
     char peer_address[64];       /* empty: nobody yet */
 } inbox_link;
@@ -53,6 +58,18 @@ typedef struct {
     size_t size, room;
 } inbox_bytes;
 
+typedef struct {
+    uint64_t offset;             /* bytes of the batch before this place */
+    uint64_t missing;            /* packets that should have been here */
+    int32_t new_flow;            /* what follows belongs to another timeline */
+} inbox_mark;
+
+typedef struct {
+    inbox_bytes media;
+    int32_t mark_count;
+    inbox_mark marks[INBOX_MARKS]; /* offsets rise, each once */
+} inbox_batch;
+
 typedef struct { struct rist_peer *peer; int link; } inbox_peer;
 
 typedef struct inbox {
@@ -61,7 +78,8 @@ typedef struct inbox {
     int is_set;                  /* the timer runs, or has run out and was not yet seen */
     int64_t batch_ns;
     size_t max_bytes;
-    inbox_bytes filling, taken;  /* media: librist writes the one, Python reads the other */
+    inbox_batch batches[2];      /* librist writes the one, Python reads the other */
+    int filling;                 /* index of the one that librist writes */
     inbox_bytes stats, stats_taken;
     inbox_bytes logs, logs_taken;
     uint64_t last_seq;
@@ -94,6 +112,18 @@ static int inbox_append(inbox_bytes *b, const void *data, size_t size, size_t ma
     return 1;
 }
 
+/* Under the lock: says what is wrong right here, at the end of what has been gathered. */
+static void inbox_mark_here(inbox *in, uint64_t missing, int new_flow) {
+    inbox_batch *b = &in->batches[in->filling];
+    inbox_mark *last = b->mark_count ? &b->marks[b->mark_count - 1] : NULL;
+    if (!last || (last->offset != b->media.size && b->mark_count < INBOX_MARKS)) {
+        last = &b->marks[b->mark_count++];
+        *last = (inbox_mark){.offset = b->media.size};
+    }
+    last->missing += missing;
+    last->new_flow |= new_flow;
+}
+
 /* Under the lock: wake Python once, when a batch has gathered. */
 static void inbox_signal(inbox *in) {
     if (in->is_set) return;
@@ -105,7 +135,7 @@ static void inbox_signal(inbox *in) {
 
 static void inbox_free(inbox *in) {
     if (!in) return;
-    inbox_bytes *all[] = {&in->filling, &in->taken, &in->stats, &in->stats_taken,
+    inbox_bytes *all[] = {&in->batches[0].media, &in->batches[1].media, &in->stats, &in->stats_taken,
                           &in->logs, &in->logs_taken};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]->data);
     close(in->timer_fd);
@@ -131,11 +161,12 @@ static int inbox_add_link(inbox *in, uint16_t port) {
 }
 
 /* Lost packets between two sequence numbers. The Main profile counts in 32 bits, a sender
- * that bridges plain RTP in 16: a step that is absurd in 32 bits is taken in 16. */
+ * that bridges plain RTP in 16: a step that is absurd in 32 bits is taken in 16. More than
+ * SEQ_RESTART: the two have nothing to do with each other. */
 static uint32_t inbox_gap(uint64_t last, uint64_t seq) {
     uint32_t gap = (uint32_t)(seq - last - 1);
     if (gap > 0x7fffffffu && last <= 0xffff && seq <= 0xffff) gap = (uint16_t)(seq - last - 1);
-    return gap > SEQ_RESTART ? 0 : gap;
+    return gap;
 }
 
 /* A wrong key decrypts to garbage of which librist lets a quarter pass (it looks at two
@@ -180,10 +211,17 @@ static int inbox_on_data(void *arg, struct rist_data_block *block) {
             c->flow_id = block->flow_id;
             c->flow_changes++;
             in->have_seq = 0;
+            inbox_mark_here(in, 0, 1);
         }
     }
     if (accepted) {
-        if (in->have_seq) c->lost += inbox_gap(in->last_seq, block->seq);
+        uint32_t gap = in->have_seq ? inbox_gap(in->last_seq, block->seq) : 0;
+        if (gap > SEQ_RESTART) {
+            inbox_mark_here(in, 0, 1);
+        } else if (gap) {
+            c->lost += gap;
+            inbox_mark_here(in, gap, 0);
+        }
         in->last_seq = block->seq;
         in->have_seq = 1;
         c->packets++;
@@ -198,13 +236,21 @@ static int inbox_on_data(void *arg, struct rist_data_block *block) {
                 break;
             }
         }
-        if (!inbox_append(&in->filling, block->payload, block->payload_len, in->max_bytes))
+        if (!inbox_append(&in->batches[in->filling].media, block->payload, block->payload_len,
+                          in->max_bytes)) {
             c->overflowed++;
+            inbox_mark_here(in, 1, 0);
+        }
         inbox_signal(in);
     }
     pthread_mutex_unlock(&in->lock);
     rist_receiver_data_block_free2(&block);
     return 0;
+}
+
+static void inbox_forget(inbox *in, inbox_peer *known) {
+    if (known->peer) in->counters.links[known->link].peers--;
+    known->peer = NULL;
 }
 
 /* librist calls this for each new remote address, after the packet could be decrypted. */
@@ -223,7 +269,9 @@ static int inbox_on_connect(void *arg, const char *address, uint16_t port,
         if (link->port != local_port) continue;
         strncpy(link->peer_address, address ? address : "", sizeof link->peer_address - 1);
         link->peer_id = (uint32_t)in->counters.link_count + in->connects;
+        inbox_forget(in, &in->peers[in->next_peer]);
         in->peers[in->next_peer] = (inbox_peer){peer, i};
+        if (!link->peers++) link->connected_ns = inbox_now();
         in->next_peer = (in->next_peer + 1) % INBOX_PEERS;
     }
     pthread_mutex_unlock(&in->lock);
@@ -234,7 +282,7 @@ static int inbox_on_disconnect(void *arg, struct rist_peer *peer) {
     inbox *in = arg;
     pthread_mutex_lock(&in->lock);
     for (int i = 0; i < INBOX_PEERS; i++)
-        if (in->peers[i].peer == peer) in->peers[i].peer = NULL;
+        if (in->peers[i].peer == peer) inbox_forget(in, &in->peers[i]);
     pthread_mutex_unlock(&in->lock);
     return 0;
 }
@@ -297,13 +345,17 @@ static inbox_bytes *inbox_swap(inbox *in, inbox_bytes *filling, inbox_bytes *tak
 }
 
 /* The media since the last call, valid until the next one. Makes the descriptor quiet. */
-static inbox_bytes *inbox_take(inbox *in) {
+static inbox_batch *inbox_take(inbox *in) {
     uint64_t count;
     pthread_mutex_lock(&in->lock);
     if (read(in->timer_fd, &count, sizeof count) < 0) { /* it has not run out yet */ }
     in->is_set = 0;
+    inbox_batch *full = &in->batches[in->filling];
+    in->filling = !in->filling;
+    in->batches[in->filling].media.size = 0;
+    in->batches[in->filling].mark_count = 0;
     pthread_mutex_unlock(&in->lock);
-    return inbox_swap(in, &in->filling, &in->taken);
+    return full;
 }
 
 static inbox_bytes *inbox_take_stats(inbox *in) {

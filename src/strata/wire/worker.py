@@ -205,7 +205,11 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 class LinkStats(msgspec.Struct, frozen=True):
-    """One port. ``peer`` is the sender's address; None where nobody has been seen."""
+    """One port. ``peer`` is the sender's address; None where nobody has been seen.
+
+    ``reason`` says why the link is not ``up``. A link that brings media is ``down`` all the
+    same where nothing gets back to the sender: requests for lost packets are swallowed there.
+    """
 
     port: int
     peer: str | None
@@ -215,6 +219,7 @@ class LinkStats(msgspec.Struct, frozen=True):
     last_packet_age_s: float | None
     state: Literal["up", "silent", "down"]
     rtt_ms: float | None = None
+    reason: str | None = None
 
 
 class ForwardStats(msgspec.Struct, frozen=True):

@@ -6,22 +6,24 @@ import os
 import resource
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any
 
 from strata.rist import Counters, LinkCounters
 from strata.wire import worker as wire
 from strata.worker.forward import Forward
 from strata.worker.hub import Hub
-
-SILENT_AFTER_S: Final = 1.0
-DOWN_AFTER_S: Final = 5.0
-"""A link that was never seen, or not for this long, is down."""
+from strata.worker.links import LinkWatch, Verdict
 
 
 class StatsMeter:
-    """Turns totals into rates over the time since the last call of :meth:`measure`."""
+    """Turns totals into rates over the time since the last call of :meth:`measure`.
+
+    Attributes:
+        links: what the reports say of the links.
+    """
 
     def __init__(self) -> None:
+        self.links = LinkWatch()
         self._started_at = time.monotonic()
         self._last_at = self._started_at
         self._last_cpu_s = _cpu_s()
@@ -34,6 +36,7 @@ class StatsMeter:
 
     def add_report(self, report: dict[str, Any]) -> None:
         """Takes in one report of librist, whose counters cover the time since the last."""
+        self.links.add_report(report, time.monotonic())
         stats = report["stats"]
         self._recovered += int(stats["recovered_total"])
         self._late += int(stats["dropped_late"])
@@ -60,8 +63,13 @@ class StatsMeter:
             media=_media(hub),
             flow=self._flow(counters),
             links=[
-                self._link(link, size, sum(link_bytes), passed_s, now)
-                for link, size in zip(counters.links, link_bytes, strict=True)
+                self._link(link, verdict, size, sum(link_bytes), passed_s, now)
+                for link, verdict, size in zip(
+                    counters.links,
+                    self.links.verdicts(counters.links, now),
+                    link_bytes,
+                    strict=True,
+                )
             ],
             forwards=forwards,
         )
@@ -101,14 +109,15 @@ class StatsMeter:
         )
 
     def _link(
-        self, link: LinkCounters, size: int, total: int, passed_s: float, now: float
+        self,
+        link: LinkCounters,
+        verdict: Verdict,
+        size: int,
+        total: int,
+        passed_s: float,
+        now: float,
     ) -> wire.LinkStats:
         age_s = now - link.last_packet_ns / 1e9 if link.last_packet_ns else None
-        state: Literal["up", "silent", "down"] = "up"
-        if age_s is None or age_s > DOWN_AFTER_S:
-            state = "down"
-        elif age_s > SILENT_AFTER_S:
-            state = "silent"
         return wire.LinkStats(
             port=link.port,
             peer=link.peer,
@@ -116,8 +125,9 @@ class StatsMeter:
             share_percent=round(100.0 * size / total, 1) if total else 0.0,
             received=link.packets,
             last_packet_age_s=None if age_s is None else round(age_s, 3),
-            state=state,
+            state=verdict.state,
             rtt_ms=self._rtt_ms.get(link.peer_id),
+            reason=verdict.reason,
         )
 
 

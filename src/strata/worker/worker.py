@@ -167,6 +167,9 @@ class Worker:
                     f" ({times} times)" if times > 1 else "",
                 )
             now = time.monotonic()
+            for trouble in self._meter.links.changes(self._receiver.counters().links, now):
+                log.warning("%s", trouble.message)
+                self._socket.broadcast(trouble)
             silent_s = now - (self._last_media_at or self._started_at)
             if self._input.state == "receiving" and silent_s >= config.stall_timeout_s:
                 self._set_input("stalled")

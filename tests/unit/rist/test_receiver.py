@@ -38,7 +38,7 @@ def test_a_key_that_cannot_work() -> None:
 
 def test_before_the_start_nothing_can_be_asked() -> None:
     receiver = Receiver(free_udp_ports(), PSK)
-    for ask in (receiver.fileno, receiver.take, receiver.counters):
+    for ask in (receiver.fileno, receiver.take, receiver.take_marked, receiver.counters):
         with pytest.raises(HostError, match=r"call start\(\) first"):
             ask()
     receiver.close()
@@ -52,6 +52,7 @@ def test_a_fresh_receiver_has_received_nothing() -> None:
         assert receiver.ports == ports
         assert receiver.fileno() >= 0
         assert receiver.take() == b""
+        assert receiver.take_marked() == (b"", [])
         assert receiver.take_reports() == []
         counters = receiver.counters()
         assert (counters.packets, counters.bytes, counters.lost) == (0, 0, 0)

@@ -133,7 +133,7 @@ def test_the_fields_have_the_names_that_others_rely_on() -> None:
     }
     assert set(stats["links"][0]) == {
         *("port", "peer", "bitrate_kbps", "share_percent", "rtt_ms", "received"),
-        *("last_packet_age_s", "state"),
+        *("last_packet_age_s", "state", "reason"),
     }
     assert set(stats["forwards"][0]) == {
         *("forward", "kind", "state", "bitrate_kbps", "bytes", "dropped_frames"),

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any, ClassVar, Final
 
 import pytest
@@ -16,10 +17,12 @@ from strata.rist import Counters, LinkCounters
 from strata.wire.forward_url import ForwardUrl
 from strata.worker import intake, kinds
 from strata.worker import worker as worker_module
-from strata.worker.gst import SECOND_NS, Gst
+from strata.worker.formats import AudioFormat, Format, Program, VideoFormat
 from strata.worker.output import Output
 from strata.worker.ts_keys import Packets
-from strata.worker.units import AccessUnit, Program, Track
+from strata.worker.units import AccessUnit
+
+SECOND_NS: Final = 1_000_000_000
 
 PACKET: Final = b"\x47\x1f\xff\x10" + bytes(184)
 """A packet of stuffing: after some seconds without any tables it passes as it is."""
@@ -31,17 +34,30 @@ FRAMES: Final = (bytes.fromhex("419a202694"), bytes.fromhex("419a402a94"))
 """Black, 16 by 16."""
 
 SILENCE: Final = bytes.fromhex("211004608c1c")
-AVCC: Final = (
-    b"\x01" + SPS[1:4] + b"\xff\xe1\0" + bytes([len(SPS)]) + SPS + b"\x01\0\x04" + PPS
-).hex()
-VIDEO: Final[Any] = Gst.Caps.from_string(
+AVCC: Final = b"\x01" + SPS[1:4] + b"\xff\xe1\0" + bytes([len(SPS)]) + SPS + b"\x01\0\x04" + PPS
+VIDEO: Final = VideoFormat(
+    "h264",
+    AVCC,
     "video/x-h264,stream-format=avc,alignment=au,width=16,height=16,framerate=25/1,"
-    f"codec_data=(buffer){AVCC}"
+    f"codec_data=(buffer){AVCC.hex()}",
+    16,
+    16,
+    Fraction(25),
+    "constrained-baseline",
 )
-AUDIO: Final[Any] = Gst.Caps.from_string(
+AUDIO: Final = AudioFormat(
+    "aac",
+    bytes.fromhex("1190"),
     "audio/mpeg,mpegversion=4,stream-format=raw,framed=true,channels=2,rate=48000,"
-    "codec_data=(buffer)1190"
+    "codec_data=(buffer)1190",
+    48_000,
+    2,
 )
+H265: Final = VideoFormat("h265", b"", "video/x-h265,stream-format=hvc1,alignment=au")
+"""Of which nothing more is known."""
+OTHER_VIDEO: Final = VideoFormat("mpeg2", b"", "video/mpeg")
+OTHER_AUDIO: Final = AudioFormat("mp2", b"", "audio/mpeg,mpegversion=1,layer=2")
+"""What no forward carries."""
 
 
 class FakeReceiver:
@@ -176,6 +192,7 @@ class FakeOutput(Output):
         self.given_at_start: int | None = None
         self.started = asyncio.Event()
         self.asked_to_end = False
+        self.is_over: bool | None = None
         self.ends_when_asked = True
         self.stops = 0
         self.made.append(self)
@@ -212,8 +229,9 @@ class FakeOutput(Output):
     def copies(self) -> int:
         return self.copied
 
-    def end(self) -> None:
+    def end(self, *, is_over: bool = True) -> None:
         self.asked_to_end = True
+        self.is_over = is_over
         if self.ends_when_asked:
             self.on_end(None)
 
@@ -225,22 +243,17 @@ def picture(number: int) -> AccessUnit:
     """The pictures of a stream, three to a group, 25 a second."""
     at_ns = SECOND_NS + number * SECOND_NS // 25
     data = (KEY_FRAME, *FRAMES)[number % 3]
-    return unit("video", VIDEO, len(data).to_bytes(4, "big") + data, at_ns, number % 3 == 0)
+    return unit(VIDEO, len(data).to_bytes(4, "big") + data, at_ns, number % 3 == 0)
 
 
 def sound(number: int) -> AccessUnit:
     """The frames of sound of a stream, 40 ms apart."""
-    return unit("audio", AUDIO, SILENCE, SECOND_NS + number * SECOND_NS // 25, True)
+    return unit(AUDIO, SILENCE, SECOND_NS + number * SECOND_NS // 25)
 
 
-def unit(track: Track, caps: Any, data: bytes, at_ns: int, key: bool) -> AccessUnit:
-    buffer = Gst.Buffer.new_wrapped(data)
-    buffer.pts = buffer.dts = at_ns
-    buffer.duration = SECOND_NS // 25
-    if not key:
-        buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
-    sample = Gst.Sample.new(buffer, caps, None, None)
-    return AccessUnit(track, sample, len(data), key, at_ns)
+def unit(format: Format, data: bytes = bytes(1000), at_ns: int = 0, key: bool = True) -> AccessUnit:
+    """One that is shown when it is decoded."""
+    return AccessUnit(format, data, at_ns, at_ns, key)
 
 
 def install_output(

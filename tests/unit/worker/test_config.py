@@ -7,7 +7,7 @@ import pytest
 
 from strata.secrets import Secret
 from strata.wire import forward_url
-from strata.worker.config import WorkerConfig
+from strata.worker.config import SlateSettings, WorkerConfig
 
 PSK = "a-psk-of-the-tests-0123"
 KEY = "abcd-efgh-1234"
@@ -28,6 +28,9 @@ def config() -> WorkerConfig:
         stall_timeout_s=30.0,
         no_input_timeout_s=0.0,
         orphan_timeout_s=0.0,
+        slate=SlateSettings(name="the name"),
+        keep_damaged=False,
+        can_silence=True,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import random
-from typing import Any, ClassVar, cast, get_args
+from typing import ClassVar, get_args
 
 import pytest
 
@@ -24,6 +24,8 @@ from strata.wire.worker import ForwardState
 from strata.worker import forward as forward_module
 from strata.worker.backoff import STEADY_S
 from strata.worker.egress import Claim
+from strata.worker.flow import Flow
+from strata.worker.formats import Program
 from strata.worker.forward import (
     FLUSH_DEADLINE_S,
     LIVE_POLL_S,
@@ -35,15 +37,14 @@ from strata.worker.forward import (
 from strata.worker.output import Feed
 from strata.worker.pipeline import STOP_DEADLINE_S
 from strata.worker.ts_keys import Packets
-from strata.worker.units import AccessUnit, Program
 from support.virtual_time import Clock, in_virtual_time
 from unit.worker import fakes
-from unit.worker.fakes import FakeOutput
+from unit.worker.fakes import AUDIO, VIDEO, FakeOutput, unit
 
 KEY = "abcd-efgh-1234"
 PROGRAM = Program(None, None)
 UNREACHABLE = DestinationUnreachable("nothing listens there")
-UNIT = AccessUnit("video", cast(Any, None), 1000, True, 0)
+UNIT = unit(VIDEO)
 PACKETS = Packets(bytes(188), True)
 
 STATES: tuple[ForwardState, ...] = get_args(ForwardState)
@@ -78,7 +79,7 @@ class Case:
         self.told: list[tuple[ForwardState, str]] = []
         self.errors: list[StrataError] = []
         self.primed = 0
-        self.program: asyncio.Future[Program] = asyncio.get_running_loop().create_future()
+        self.flow = Flow()
         self.forward = Forward(
             "fwd_1",
             forward_url.parse(url),
@@ -86,7 +87,7 @@ class Case:
             lambda forward, error: self.errors.append(error),
         )
         if starts:
-            self.forward.start(self.program, self._prime)
+            self.forward.start(self.flow, self._prime)
 
     def _prime(self, forward: Forward) -> None:
         self.primed += 1
@@ -117,7 +118,7 @@ class Case:
 
     async def live(self) -> FakeOutput:
         """On the air for the first time."""
-        self.program.set_result(PROGRAM)
+        self.flow.open(PROGRAM)
         output = await self.outputs(1)
         output.taken = 1000
         await self.state("live")
@@ -183,7 +184,7 @@ async def test_it_waits_for_media() -> None:
 @in_virtual_time
 async def test_it_is_live_when_the_destination_takes_media() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     output = await case.outputs(1)
     await asyncio.sleep(1.0)
     assert case.forward.state == "connecting"
@@ -222,7 +223,7 @@ async def test_media_goes_to_the_output_while_there_is_one() -> None:
 async def test_what_is_on_the_air_is_given_before_the_start_and_media_while_it_starts() -> None:
     case = Case(SRT)
     case.forward.push_packets(Packets(b"before"))
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     await asyncio.sleep(0.05)
     [output] = FakeOutput.made
     assert output.given_at_start == 1
@@ -247,7 +248,7 @@ async def test_what_it_is_fed_with_depends_on_the_kind() -> None:
 @in_virtual_time
 async def test_a_destination_that_fails_is_tried_again_after_longer_and_longer_waits() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     waits = []
     for number, wait_s in enumerate([1, 2, 4, 8, 16, 30, 30], 1):
         output = await case.outputs(number)
@@ -273,7 +274,7 @@ async def test_a_destination_that_fails_is_tried_again_after_longer_and_longer_w
 async def test_the_wait_has_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "random", lambda: 1.0)
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     (await case.outputs(1)).on_end(UNREACHABLE)
     await case.state("retrying")
     failed_at = asyncio.get_running_loop().time()
@@ -285,7 +286,7 @@ async def test_the_wait_has_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
 @in_virtual_time
 async def test_after_a_steady_time_on_the_air_it_is_tried_soon_again() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     for number in range(1, 4):
         (await case.outputs(number)).on_end(UNREACHABLE)
         await case.state("retrying")
@@ -303,7 +304,7 @@ async def test_after_a_steady_time_on_the_air_it_is_tried_soon_again() -> None:
 @in_virtual_time
 async def test_one_that_accepts_and_drops_is_not_tried_in_a_tight_loop() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     for number, wait_s in enumerate([1, 2, 4], 1):
         output = await case.outputs(number)
         output.taken = 5
@@ -355,7 +356,7 @@ async def test_where_a_retry_cannot_help_it_has_failed(error: StrataError, where
         FakeOutput.check_error = error
     if where == "start":
         FakeOutput.start_error = error
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     if where == "end":
         (await case.outputs(1)).on_end(error)
     await case.state("failed")
@@ -372,7 +373,7 @@ async def test_where_a_retry_cannot_help_it_has_failed(error: StrataError, where
 async def test_one_that_cannot_be_started_in_time_is_tried_again() -> None:
     FakeOutput.start_error = TimeoutError()
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     await case.state("retrying")
     assert "rtmp://host/app/**** could not be started in time" in case.forward.message
     FakeOutput.start_error = None
@@ -407,7 +408,7 @@ async def test_only_the_first_end_counts() -> None:
 @in_virtual_time
 async def test_one_that_never_takes_anything_is_tried_anew() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     await case.outputs(1)
     began = asyncio.get_running_loop().time()
     feeding = asyncio.create_task(case.feed(100))
@@ -458,7 +459,7 @@ async def test_after_a_pause_of_the_sender_the_destination_gets_its_time_anew() 
 @in_virtual_time
 async def test_each_kind_has_its_own_patience() -> None:
     case = Case(SRT)
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     await case.outputs(1)
     began = asyncio.get_running_loop().time()
     feeding = asyncio.create_task(case.feed(100))
@@ -490,7 +491,7 @@ async def test_one_that_makes_progress_now_and_then_stays() -> None:
 @in_virtual_time
 async def test_a_stop_ends_the_wait_for_the_next_try() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     for number in range(1, 7):
         (await case.outputs(number)).on_end(UNREACHABLE)
         await case.state("retrying")
@@ -570,7 +571,7 @@ async def test_nothing_shows_the_key(caplog: pytest.LogCaptureFixture) -> None:
 async def test_what_nobody_foresaw_fails_the_forward_and_is_told() -> None:
     case = Case()
     FakeOutput.start_error = ZeroDivisionError("never foreseen")
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     await case.state("failed")
     assert [error.code for error in case.errors] == ["internal"]
     assert "ZeroDivisionError" in case.errors[0].message
@@ -581,7 +582,7 @@ async def test_what_nobody_foresaw_fails_the_forward_and_is_told() -> None:
 @in_virtual_time
 async def test_one_that_nobody_calls_waits_and_says_so() -> None:
     case = Case(SRT)
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     output = await case.outputs(1)
     output.waits = "waiting for a caller"
     await case.feed(60.0)
@@ -616,7 +617,7 @@ async def test_one_whose_callers_have_hung_up_is_connecting_again() -> None:
 @in_virtual_time
 async def test_a_caller_that_takes_nothing_has_a_whole_deadline() -> None:
     case = Case(SRT)
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     output = await case.outputs(1)
     output.waits = "waiting for a caller"
     await case.feed(60.0)
@@ -654,7 +655,7 @@ async def test_one_that_is_too_slow_is_told_now_and_then_while_it_is() -> None:
 @in_virtual_time
 async def test_what_is_left_out_before_it_is_live_is_told_when_it_is() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     output = await case.outputs(1)
     output.dropped = 3
     await asyncio.sleep(2.0)
@@ -687,7 +688,7 @@ async def test_each_connection_counts_its_losses_anew() -> None:
 async def test_it_is_proven_once_the_destination_has_taken_media() -> None:
     case = Case()
     waiting = asyncio.create_task(case.forward.proven(30.0))
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     output = await case.outputs(1)
     await asyncio.sleep(5.0)
     assert not waiting.done()
@@ -702,7 +703,7 @@ async def test_it_is_proven_once_the_destination_has_taken_media() -> None:
 @in_virtual_time
 async def test_it_is_proven_when_it_waits_to_be_called() -> None:
     case = Case(SRT)
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     output = await case.outputs(1)
     output.waits = "waiting for a caller"
     await asyncio.wait_for(case.forward.proven(30.0), 1.0)
@@ -712,7 +713,7 @@ async def test_it_is_proven_when_it_waits_to_be_called() -> None:
 @in_virtual_time
 async def test_it_is_disproven_by_its_first_failure() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     (await case.outputs(1)).on_end(UNREACHABLE)
     with pytest.raises(DestinationUnreachable, match="nothing listens there"):
         await case.forward.proven(30.0)
@@ -728,7 +729,7 @@ async def test_it_is_disproven_by_its_first_failure() -> None:
 async def test_it_is_disproven_where_a_retry_cannot_help() -> None:
     FakeOutput.check_error = UnsupportedMedia("send H.264")
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     with pytest.raises(UnsupportedMedia):
         await case.forward.proven(30.0)
 
@@ -736,7 +737,7 @@ async def test_it_is_disproven_where_a_retry_cannot_help() -> None:
 @in_virtual_time
 async def test_it_is_not_proven_in_time() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     began = asyncio.get_running_loop().time()
     with pytest.raises(DestinationError, match=r"app/\*\*\*\* has taken nothing in 8 s"):
         await case.forward.proven(8.0)
@@ -771,7 +772,7 @@ async def test_it_can_be_given_up_for_a_reason_that_is_not_its_own() -> None:
 @in_virtual_time
 async def test_one_that_waits_for_the_next_try_is_given_up_at_once() -> None:
     case = Case()
-    case.program.set_result(PROGRAM)
+    case.flow.open(PROGRAM)
     (await case.outputs(1)).on_end(UNREACHABLE)
     await case.state("retrying")
     case.forward.fail(OverCap("it does not fit"))
@@ -888,7 +889,7 @@ async def test_one_that_sends_nothing_any_more_claims_nothing() -> None:
     failed.forward.fail(OverCap("it does not fit"))
     await failed.state("failed")
     assert failed.forward.claim(4000.0, 4000.0) is None
-    retrying.program.set_result(PROGRAM)
+    retrying.flow.open(PROGRAM)
     (await retrying.outputs(1)).on_end(UNREACHABLE)
     await retrying.state("retrying")
     assert retrying.forward.claim(4000.0, 4000.0) is not None
@@ -921,7 +922,7 @@ async def test_the_one_that_takes_over_counts_on() -> None:
     await old.state("connecting")
     new.forward.takes_over(old.forward)
     assert new.forward.totals == old.forward.totals
-    new.program.set_result(PROGRAM)
+    new.flow.open(PROGRAM)
     await asyncio.sleep(1.0)
     later = FakeOutput.made[-1]
     later.taken = 500

@@ -4,7 +4,7 @@ time."""
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import pytest
 
@@ -29,18 +29,19 @@ from strata.worker import hub as hub_module
 from strata.worker.cap import FADE_S
 from strata.worker.config import FORWARDS_MAX
 from strata.worker.egress import SETTLED_AFTER_S
+from strata.worker.formats import Program
 from strata.worker.forward import Forward
 from strata.worker.forwards import PROOF_S, TICK_S, Forwards, require
 from strata.worker.hub import Hub
 from strata.worker.output import Feed
-from strata.worker.units import AccessUnit, Program
+from strata.worker.units import AccessUnit
 from support.virtual_time import Clock, in_virtual_time
 from unit.worker import fakes
-from unit.worker.fakes import PACKET, FakeOutput
+from unit.worker.fakes import AUDIO, PACKET, FakeOutput, unit
 
 KEY = "abcd-efgh-1234"
 PROGRAM = Program(None, None)
-UNIT = AccessUnit("audio", cast(Any, None), 1000, True, 0)
+UNIT = unit(AUDIO)
 
 STREAM_KBPS = 1000
 """What the stream brings, in units and in packets alike."""
@@ -102,7 +103,7 @@ class Case:
 
     def feed(self) -> None:
         """Lets media come in from now on."""
-        self.hub.program.set_result(PROGRAM)
+        self.hub.flow.open(PROGRAM)
         self.flowing = True
         self._feeding = asyncio.create_task(self._feed())
 

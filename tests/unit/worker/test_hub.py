@@ -5,14 +5,15 @@ from typing import Any, Literal, cast
 import pytest
 
 from strata.worker import hub as hub_module
+from strata.worker.flow import Flow
+from strata.worker.formats import Program, Track
 from strata.worker.forward import Forward
 from strata.worker.hub import AT_ONCE_S, Hub
 from strata.worker.output import Feed
 from strata.worker.ts_keys import Packets
-from strata.worker.units import NO_TIME, AccessUnit, Program, Track
-from unit.worker.fakes import PACKET
-
-SECOND_NS = 1_000_000_000
+from strata.worker.units import NO_TIME, AccessUnit
+from unit.worker import fakes
+from unit.worker.fakes import AUDIO, PACKET, SECOND_NS, VIDEO
 
 
 class FakeForward:
@@ -24,11 +25,11 @@ class FakeForward:
         self.takes_bursts = takes_bursts
         self.units: list[AccessUnit] = []
         self.packets: list[Packets] = []
-        self.program: Any = None
+        self.flow: Any = None
         self.prime: Any = None
 
-    def start(self, program: Any, prime: Any) -> None:
-        self.program = program
+    def start(self, flow: Flow, prime: Any) -> None:
+        self.flow = flow
         self.prime = prime
 
     def push(self, unit: AccessUnit) -> None:
@@ -77,7 +78,8 @@ def unit(
     track: Track, at_s: float, kind: Literal["key", "delta"] = "delta", size: int = 1000
 ) -> AccessUnit:
     dts_ns = int(at_s * SECOND_NS) if at_s >= 0 else NO_TIME
-    return AccessUnit(track, cast(Any, None), size, kind == "key", dts_ns)
+    format = VIDEO if track == "video" else AUDIO
+    return fakes.unit(format, bytes(size), dts_ns, kind == "key")
 
 
 def primed(hub: Hub, forward: FakeForward) -> list[AccessUnit]:
@@ -110,15 +112,31 @@ async def test_one_that_is_removed_is_given_nothing_more() -> None:
 async def test_the_program_is_what_units_wait_for_and_packets_do_not() -> None:
     hub = Hub()
     rtmp, recording = add(hub, "fwd_1"), add(hub, "fwd_2", "packets")
-    assert not rtmp.program.done()
-    assert not recording.program.done()
+    assert not rtmp.flow.is_open
+    assert not recording.flow.is_open
     hub.push_packets(b"")
-    assert not recording.program.done()
+    assert not recording.flow.is_open
     hub.push_packets(PACKET)
     hub.push_packets(PACKET)
-    assert recording.program.result() == Program(None, None)
-    assert not rtmp.program.done()
-    assert rtmp.program is hub.program
+    assert recording.flow.is_open
+    assert recording.flow.program == Program(None, None)
+    assert not rtmp.flow.is_open
+    assert rtmp.flow is hub.flow
+
+
+async def test_when_nothing_is_on_the_air_any_more_all_end_until_there_is_media() -> None:
+    hub = Hub()
+    rtmp, recording = add(hub, "fwd_1"), add(hub, "fwd_2", "packets")
+    hub.flow.open(Program(VIDEO, AUDIO))
+    hub.push_packets(PACKET)
+    changes = [rtmp.flow.change, recording.flow.change]
+    hub.close()
+    assert all(change.done() for change in changes)
+    assert not rtmp.flow.is_open
+    assert not recording.flow.is_open
+    hub.push_packets(PACKET)
+    assert recording.flow.is_open
+    assert not rtmp.flow.is_open
 
 
 async def test_a_forward_that_joins_begins_with_the_group_on_the_air() -> None:

@@ -15,6 +15,8 @@ from strata.tasks import in_thread
 from strata.worker import pipeline as pipeline_module
 from strata.worker.gst import Gst, make
 from strata.worker.pipeline import Feeder, Pipeline
+from strata.worker.units import AccessUnit
+from unit.worker.fakes import AUDIO, SECOND_NS, VIDEO, unit
 
 DEADLINE_S = 10.0
 
@@ -48,9 +50,16 @@ def made(ends: Ends, *feeders: Feeder) -> tuple[Pipeline, dict[Feeder, Any]]:
 
 
 def pulled(sink: Any) -> bytes:
+    return contents(pulled_buffer(sink))
+
+
+def pulled_buffer(sink: Any) -> Any:
     sample = sink.try_pull_sample(int(DEADLINE_S) * Gst.SECOND)
     assert sample is not None
-    buffer = sample.get_buffer()
+    return sample.get_buffer()
+
+
+def contents(buffer: Any) -> bytes:
     return bytes(buffer.extract_dup(0, buffer.get_size()))
 
 
@@ -81,13 +90,40 @@ async def test_what_is_pushed_before_the_start_waits_in_it() -> None:
     await pipeline.stop()
 
 
-async def test_a_sample_is_passed_on_whole() -> None:
+async def test_a_unit_is_passed_on_whole() -> None:
+    pipeline, sinks = made(Ends(), "video", "audio")
+    await pipeline.start()
+    pipeline.push_unit(AccessUnit(VIDEO, b"key", 5 * SECOND_NS, 4 * SECOND_NS, True), -SECOND_NS)
+    pipeline.push_unit(AccessUnit(VIDEO, b"delta", 6 * SECOND_NS, 5 * SECOND_NS, False), 0)
+    pipeline.push_unit(unit(AUDIO, b"sound", SECOND_NS), 0, b"other data")
+    key, delta = (pulled_buffer(sinks["video"]) for _ in range(2))
+    sound = pulled_buffer(sinks["audio"])
+    assert [contents(each) for each in (key, delta, sound)] == [b"key", b"delta", b"other data"]
+    assert (key.pts, key.dts) == (4 * SECOND_NS, 3 * SECOND_NS)
+    assert (delta.pts, delta.dts) == (6 * SECOND_NS, 5 * SECOND_NS)
+    assert (key.duration, sound.duration) == (SECOND_NS // 25, AUDIO.unit_ns)
+    flags = [each.has_flags(Gst.BufferFlags.DELTA_UNIT) for each in (key, delta, sound)]
+    assert flags == [False, True, False]
+    await pipeline.stop()
+
+
+async def test_no_stamp_is_moved_below_zero() -> None:
     pipeline, sinks = made(Ends(), "video")
     await pipeline.start()
-    caps = Gst.Caps.from_string("video/x-h264")
-    pipeline.push_sample("video", Gst.Sample.new(Gst.Buffer.new_wrapped(b"v"), caps, None, None))
-    sample = sinks["video"].try_pull_sample(int(DEADLINE_S) * Gst.SECOND)
-    assert sample.get_caps().is_equal(caps)
+    pipeline.push_unit(AccessUnit(VIDEO, b"v", 2 * SECOND_NS, SECOND_NS, True), -3 * SECOND_NS)
+    found = pulled_buffer(sinks["video"])
+    assert (found.pts, found.dts) == (0, 0)
+    await pipeline.stop()
+
+
+async def test_bytes_can_have_a_time_by_which_what_waits_is_measured() -> None:
+    pipeline, _ = made(Ends(), "tags", "packets")
+    for number in range(3):
+        pipeline.push_bytes("tags", b"tag", number * SECOND_NS)
+        pipeline.push_bytes("packets", b"packet")
+    assert pipeline.queued_s("tags") == pytest.approx(2.0)
+    assert pipeline.queued_s("packets") == 0.0
+    assert pipeline.queued_in_all == 3 * len(b"tag") + 3 * len(b"packet")
     await pipeline.stop()
 
 

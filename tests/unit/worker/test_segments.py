@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strata.worker.formats import Track
 from strata.worker.segments import FIRST_S_MAX, FIRST_S_MIN, Segment, Segmenter
-from strata.worker.units import NO_TIME, AccessUnit, Track
-
-SECOND_NS = 1_000_000_000
+from strata.worker.units import NO_TIME, AccessUnit
+from unit.worker import fakes
+from unit.worker.fakes import AUDIO, SECOND_NS, VIDEO
 
 
 def unit(at_s: float, key: bool = False, track: Track = "video", size: int = 100) -> AccessUnit:
-    return AccessUnit(track, cast(Any, None), size, key, round(at_s * SECOND_NS))
+    format = VIDEO if track == "video" else AUDIO
+    return fakes.unit(format, bytes(size), round(at_s * SECOND_NS), key)
 
 
 def sound(at_s: float) -> AccessUnit:
@@ -111,7 +112,7 @@ def test_what_comes_before_the_first_key_frame_is_left_out() -> None:
 
 
 def test_what_has_no_time_is_left_out() -> None:
-    timeless = AccessUnit("video", cast(Any, None), 100, True, NO_TIME)
+    timeless = fakes.unit(VIDEO, at_ns=NO_TIME)
     key, second = unit(1.0, key=True), unit(1.1)
     found = cut(Segmenter(4, has_video=True), [timeless, key, timeless, second])
     assert [each.units for each in found] == [[key, second]]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any, cast
 
 import pytest
@@ -9,11 +11,11 @@ from strata.rist import Counters, LinkCounters
 from strata.wire import forward_url
 from strata.wire import worker as wire
 from strata.worker import stats as stats_module
+from strata.worker.formats import AudioFormat, Program
 from strata.worker.forward import Forward, Totals
-from strata.worker.gst import Gst
 from strata.worker.hub import Hub
 from strata.worker.stats import StatsMeter
-from strata.worker.units import Program
+from unit.worker.fakes import AUDIO, H265, VIDEO
 
 
 class Clock:
@@ -28,19 +30,12 @@ class Clock:
 
 class FakeHub:
     def __init__(self) -> None:
-        self.program = FakeProgram()
+        self.flow = FakeFlow()
         self.keyframe_interval_s: float | None = 2.0
 
 
-class FakeProgram:
-    found: Program | None = None
-
-    def done(self) -> bool:
-        return self.found is not None
-
-    def result(self) -> Program:
-        assert self.found is not None
-        return self.found
+class FakeFlow:
+    program: Program | None = None
 
 
 class FakeForward:
@@ -209,12 +204,11 @@ def test_the_forwards_add_up(clock: Clock, hub: FakeHub) -> None:
     assert found.bitrate_out_kbps == 3000.0
 
 
-def test_media_is_what_the_caps_say(clock: Clock, hub: FakeHub) -> None:
+def test_media_is_what_the_formats_say(clock: Clock, hub: FakeHub) -> None:
     meter = StatsMeter()
     assert measure(meter, counters(), hub).media == wire.Media()
-    hub.program.found = Program(
-        Gst.Caps.from_string("video/x-h264,width=1280,height=720,framerate=30000/1001"),
-        Gst.Caps.from_string("audio/mpeg,mpegversion=4,rate=48000,channels=2"),
+    hub.flow.program = Program(
+        replace(VIDEO, width=1280, height=720, fps=Fraction(30000, 1001)), AUDIO
     )
     assert measure(meter, counters(), hub).media == wire.Media(
         wire.VideoMedia("h264", 1280, 720, 29.97, 2.0), wire.AudioMedia("aac", 48_000, 2)
@@ -223,10 +217,10 @@ def test_media_is_what_the_caps_say(clock: Clock, hub: FakeHub) -> None:
 
 def test_media_of_which_little_is_known(clock: Clock, hub: FakeHub) -> None:
     meter = StatsMeter()
-    hub.program.found = Program(Gst.Caps.from_string("video/x-h265"), None)
+    hub.flow.program = Program(H265, None)
     hub.keyframe_interval_s = None
     assert measure(meter, counters(), hub).media == wire.Media(wire.VideoMedia("h265"), None)
-    hub.program.found = Program(None, Gst.Caps.from_string("audio/mpeg,mpegversion=4"))
+    hub.flow.program = Program(None, AudioFormat("aac", b"", ""))
     assert measure(meter, counters(), hub).media == wire.Media(None, wire.AudioMedia("aac"))
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from strata.errors import StrataError
-from strata.worker.gst import Gst
+from strata.worker.formats import Program
 from strata.worker.ts_mux import TsMuxer
 from strata.worker.ts_write import PACKET
-from strata.worker.units import AccessUnit, Program
+from strata.worker.units import AccessUnit
 from unit.worker.fakes import AUDIO, KEY_FRAME, PPS, SILENCE, SPS, VIDEO, picture, sound, unit
 
 PROGRAM = Program(VIDEO, AUDIO)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from strata.errors import BadUrl, Conflict, DestinationRefused, PortTaken
+from strata.rist import Counters, LinkCounters
 from strata.wire import forward_url
 from strata.worker import forward as forward_module
 from strata.worker import forwards as forwards_module
@@ -271,6 +272,31 @@ async def test_what_librist_says_goes_to_the_log(
         await asyncio.sleep(1.1)
     found = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert ("WARNING", "librist: odd thing (3 times)") in found
+
+
+@in_virtual_time
+async def test_a_link_that_is_cut_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as case:
+        cut_ns = int(Clock.monotonic() * 1e9)
+
+        def counters() -> Counters:
+            last_ns = int(Clock.monotonic() * 1e9)
+            links = (
+                LinkCounters(20_000, "10.0.0.1", 3, 1, 188, cut_ns),
+                LinkCounters(20_002, "10.0.0.2", 4, 1, 188, last_ns, cut_ns),
+            )
+            return Counters(2, 376, 0, 0, 0, 0, 0, last_ns, links)
+
+        monkeypatch.setattr(case.receiver, "counters", counters)
+        await case.feed(9.0)
+        [error] = case.told("error")
+        assert error["code"] == "link_down"
+        assert error["message"].startswith("link on port 20000 from 10.0.0.1: nothing arrives")
+        one, two = case.told("stats")[-1]["links"]
+        assert (one["state"], two["state"], two["reason"]) == ("down", "up", None)
+        assert one["reason"] in error["message"]
 
 
 @pytest.mark.parametrize("name", ["stop", "shutdown"])

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,14 +12,16 @@ from strata.errors import BadUrl, DestinationError, DiskFull, StrataError
 from strata.wire import forward_url
 from strata.wire.forward_url import ForwardUrl
 from strata.worker import kinds, segmented, ts_mux
-from strata.worker.gst import Gst
+from strata.worker.formats import Program
 from strata.worker.kinds.hls import INDEX, Hls, _remove_before, _resume, _write
 from strata.worker.playlist import Playlist
 from strata.worker.segmented import OUTSTANDING_MAX
-from strata.worker.units import AccessUnit, Program
+from strata.worker.units import AccessUnit
+from unit.worker import fakes
+from unit.worker.fakes import VIDEO
 
-PROGRAM = Program(Gst.Caps.from_string("video/x-h264"), None)
-SECOND_NS = 1_000_000_000
+PROGRAM = Program(VIDEO, None)
+SECOND_NS = fakes.SECOND_NS
 DEADLINE_S = 10.0
 
 
@@ -60,7 +62,7 @@ def output(folder: Path, ends: Ends | None = None) -> Hls:
 
 def unit(at_s: float) -> AccessUnit:
     """A key frame."""
-    return AccessUnit("video", cast(Any, None), 1000, True, round(at_s * SECOND_NS))
+    return fakes.unit(VIDEO, at_ns=round(at_s * SECOND_NS))
 
 
 def playlist(first: int, count: int, *, is_over: bool = False) -> str:

@@ -10,17 +10,17 @@ from strata.errors import CertificateRefused, DestinationError, DestinationRefus
 from strata.wire import forward_url
 from strata.wire.forward_url import ForwardUrl
 from strata.worker import kinds
-from strata.worker.gst import Gst
+from strata.worker.formats import Program
 from strata.worker.kinds import hls_push
 from strata.worker.kinds.hls_push import INDEX, TRIES_FOR_S, HlsPush, address_of
 from strata.worker.playlist import Entry, Playlist
-from strata.worker.units import Program
 from support.virtual_time import Clock, in_virtual_time
+from unit.worker.fakes import VIDEO
 
 T = TypeVar("T")
 
 KEY = "abcd-efgh-1234"
-PROGRAM = Program(Gst.Caps.from_string("video/x-h264"), None)
+PROGRAM = Program(VIDEO, None)
 
 
 class FakePutter:

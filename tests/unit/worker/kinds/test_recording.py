@@ -13,6 +13,7 @@ import pytest
 from strata.errors import BadUrl, DiskFull, StrataError
 from strata.wire import forward_url
 from strata.worker import kinds
+from strata.worker.formats import Program
 from strata.worker.kinds import recording
 from strata.worker.kinds.recording import (
     PIECE_BYTES,
@@ -25,7 +26,6 @@ from strata.worker.kinds.recording import (
 )
 from strata.worker.output import Feed, Output
 from strata.worker.ts_keys import Packets
-from strata.worker.units import Program
 from unit.worker.fakes import AUDIO, KEY_FRAME, SILENCE, VIDEO, picture, sound
 
 DEADLINE_S = 10.0

@@ -13,9 +13,9 @@ from strata.errors import (
 from strata.wire import forward_url
 from strata.worker import kinds
 from strata.worker.egress import Rate
+from strata.worker.formats import Program
 from strata.worker.kinds.srt import OVERHEAD_PERCENT, Srt
 from strata.worker.ts_keys import Packets
-from strata.worker.units import Program
 
 PASSPHRASE = "a-passphrase-of-the-tests"
 CALLER = (
