@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -30,14 +31,22 @@ def mux_kbps(video_kbps: int) -> int:
     return video_kbps * MUX_KBPS // VIDEO_KBPS
 
 
-async def make_test_file(path: Path, video_kbps: int = VIDEO_KBPS, seconds: float = FILE_S) -> Path:
+async def make_test_file(
+    path: Path,
+    video_kbps: int = VIDEO_KBPS,
+    seconds: float = FILE_S,
+    *,
+    size: str = "1280x720",
+    sound: bool = True,
+) -> Path:
     """H.264 and AAC in a transport stream of constant rate, a key frame each 2 s."""
     rate = f"{video_kbps}k"
+    tone = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000") if sound else ()
     await output_of(
         "ffmpeg",
         *("-hide_banner", "-loglevel", "error", "-y"),
-        *("-f", "lavfi", "-i", f"testsrc2=size=1280x720:rate={FPS}"),
-        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"),
+        *("-f", "lavfi", "-i", f"testsrc2=size={size}:rate={FPS}"),
+        *tone,
         *("-t", str(seconds)),
         *("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"),
         *("-pix_fmt", "yuv420p", "-g", str(int(GOP_S * FPS)), "-keyint_min", "50"),
@@ -192,6 +201,60 @@ async def probe(path: Path) -> Probe:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is in a file, as it is decoded: by the sum over each picture or frame of sound, the
+    times in s at which it is shown."""
+
+    video: dict[str, list[float]]
+    audio: dict[str, list[float]]
+
+
+async def content_of(path: Path) -> Content:
+    said = await output_of(
+        *("ffmpeg", "-v", "error", "-i", path, "-map", "0"),
+        *("-fps_mode", "passthrough", "-f", "framehash", "-hash", "md5", "-"),
+    )
+    bases: dict[str, Fraction] = {}
+    kinds: dict[str, Literal["video", "audio"]] = {}
+    found = Content({}, {})
+    for line in said.splitlines():
+        if line.startswith("#tb"):
+            stream, base = line[3:].split(":")
+            bases[stream.strip()] = Fraction(base.strip())
+        elif line.startswith("#media_type"):
+            stream, kind = line[11:].split(":")
+            kinds[stream.strip()] = "video" if kind.strip() == "video" else "audio"
+        elif not line.startswith("#"):
+            stream, _, pts, _, _, sum_ = (part.strip() for part in line.split(","))
+            table = found.video if kinds[stream] == "video" else found.audio
+            table.setdefault(sum_, []).append(float(int(pts) * bases[stream]))
+    return found
+
+
+def skew_s(source: Content, result: Content, last_s: float = 2.0) -> float:
+    """How much later the sound is than it should be beside the picture, in the last seconds
+    of what came out."""
+    end = max(max(times) for times in result.video.values())
+
+    def shifts(was: dict[str, list[float]], came: dict[str, list[float]]) -> list[float]:
+        return [
+            at - then
+            for sum_, times in came.items()
+            for at in times
+            if at > end - last_s and sum_ in was
+            for then in was[sum_]
+        ]
+
+    video = shifts(source.video, result.video)
+    audio = shifts(source.audio, result.audio)
+    assert video, "none of the last pictures is in the source"
+    assert audio, "none of the last sound is in the source"
+    # What repeats in the source (a tone does) fits in several places: the nearest counts.
+    nearest = [min((sound - picture for sound in audio), key=abs) for picture in video]
+    return max(nearest, key=abs)
+
+
 async def shape_of(path: Path | str) -> list[str]:
     """The codecs in a file or behind a URL, sorted."""
     said = await output_of(
@@ -202,4 +265,7 @@ async def shape_of(path: Path | str) -> list[str]:
 
 async def decode_errors(path: Path) -> str:
     """What ffmpeg complains of when it decodes the whole file; empty if nothing."""
-    return await output_of("ffmpeg", "-v", "error", "-i", path, "-f", "null", "-")
+    # Passed through: to a constant rate, ffmpeg would complain of two pictures in one step.
+    return await output_of(
+        "ffmpeg", "-v", "error", "-i", path, "-fps_mode", "passthrough", "-f", "null", "-"
+    )

@@ -234,6 +234,27 @@ class ForwardStats(msgspec.Struct, frozen=True):
     last_progress_age_s: float | None
 
 
+class Line(msgspec.Struct, frozen=True):
+    """What was done to keep the broadcast whole, since the worker started.
+
+    Attributes:
+        gaps: places where something of the picture was missing.
+        damaged_frames: pictures that were left out because of those.
+        bad_stamps: units that were dropped because their time could not be true.
+        clock_moves: how often the sender's clock was set anew.
+        slates: how often the slate went on the air.
+        slate_s, silence_s: for how long in all.
+    """
+
+    gaps: int = 0
+    damaged_frames: int = 0
+    bad_stamps: int = 0
+    clock_moves: int = 0
+    slates: int = 0
+    slate_s: float = 0.0
+    silence_s: float = 0.0
+
+
 class Stats(msgspec.Struct, tag_field="event", tag="stats", frozen=True):
     """worker -> host, each ``--stats-interval-ms``: everything measured.
 
@@ -251,6 +272,7 @@ class Stats(msgspec.Struct, tag_field="event", tag="stats", frozen=True):
     flow: Flow
     links: list[LinkStats]
     forwards: list[ForwardStats]
+    line: Line = Line()
     id: CommandId = None
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Final
 
 from strata.errors import SenderError, UnsupportedMedia
-from strata.rist import Receiver
+from strata.rist import Mark, Receiver
 from strata.worker.hub import Hub
 from strata.worker.ingest import Ingest
 from strata.worker.onair import OnAir
 from strata.worker.pace import Pace
 from strata.worker.ts_end import OVER_AFTER_S
+from strata.worker.ts_gaps import TsGaps
 from strata.worker.ts_start import TsStart
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._start = TsStart()
         self._pace = Pace()
+        self._gaps = TsGaps()
         self._first_unit_at: float | None = None
         self._last_batch_at = 0.0
         self._unusable: set[str] = set()
@@ -80,21 +82,41 @@ class Intake:
 
     def _carry(self) -> None:
         """Moves one batch from the inbox onto the air."""
-        batch = self._receiver.take()
+        batch, marks = self._receiver.take_marked()
         if not batch:
             return
         self._last_batch_at = time.monotonic()
         self._on_media()
-        for at_s, passed in self._start.pass_on(batch, self._last_batch_at):
-            if passed:
-                self._pass_on(passed, at_s)
+        begin = 0
+        for mark in marks:
+            self._pass_on(batch[begin : mark.offset])
+            begin = mark.offset
+            self._note(mark)
+        self._pass_on(batch[begin:] if begin else batch)
         if not self._on_air.has_begun:
             self._learn_program()
 
-    def _pass_on(self, packets: bytes, at_s: float) -> None:
+    def _note(self, mark: Mark) -> None:
+        """What comes next does not follow what came before."""
+        self._gaps.note(mark.missing)
+        if mark.new_flow:
+            log.info("another sender, or the same one begun anew: its clock is set again")
+            self._on_air.restarted()
+        else:
+            self._on_air.missed()
+
+    def _pass_on(self, batch: bytes) -> None:
+        if not batch:
+            return
+        for at_s, passed in self._start.pass_on(batch, self._last_batch_at):
+            if passed:
+                self._carry_on(passed, at_s)
+
+    def _carry_on(self, packets: bytes, at_s: float) -> None:
         self._hub.push_packets(packets)
+        mended = self._gaps.mend(packets)
         stamp_s = at_s
-        for stamp_s, piece in self._pace.split(packets, at_s):
+        for stamp_s, piece in self._pace.split(mended, at_s):
             self._ingest.push(piece, stamp_s)
         units = list(self._ingest.pull())
         if units:

@@ -27,6 +27,8 @@ MARGIN: Final = SECOND * 15 // 100
 the live picture when it comes back a little early."""
 BACK_MAX: Final = 10 * SECOND
 """A slate that is ready late fills no more than this of what has passed."""
+DOUBTFUL: Final = 4
+"""Pictures after a loss among which it shows whether it was one of the picture."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,9 @@ class Line:
         self._ends: dict[Track, int] = {}
         """By track: the stamp at which what has gone out so far is over."""
         self._frame = 0
+        self._doubtful = 0
+        """Pictures before which a hole is looked for."""
+        self._in_dts = 0
 
     def push(self, units: Iterable[AccessUnit], now: int) -> list[AccessUnit]:
         """Takes in what the sender sent; returns what goes out."""
@@ -101,6 +106,10 @@ class Line:
         """Nothing comes any more: all that is left."""
         return self._rows.take(now, alone=True)
 
+    def missed(self) -> None:
+        """Something is missing of what the next units are made of; it may be of the picture."""
+        self._doubtful = DOUBTFUL
+
     def restarted(self) -> None:
         """Another sender, or the same one from its beginning: its clock may be another."""
         self._close_gate()
@@ -111,7 +120,7 @@ class Line:
         if self.liveness.holds:
             self._is_open = False
             return
-        if not unit.follows and self._is_open:
+        if not self._follows(unit) and self._is_open:
             self.counts.gaps += 1
             if not self.keep_damaged:
                 self._close_gate()
@@ -128,6 +137,24 @@ class Line:
         if passed:
             self._is_open = True
             self._put_video(passed, now)
+
+    def _follows(self, unit: AccessUnit) -> bool:
+        """Whether no picture is missing before this one."""
+        before, self._in_dts = self._in_dts, unit.dts_ns
+        if not self._doubtful:
+            return unit.follows
+        # A parser holds a picture or two back, so the hole is not just before the first one:
+        # it is where the stamps leave room for what is missing.
+        self._doubtful -= 1
+        format = unit.format
+        assert isinstance(format, VideoFormat)
+        is_regular = format.fps is not None
+        step = unit.dts_ns - before
+        follows = unit.follows and 0 < step < format.unit_ns * 3 // 2
+        if not follows or not (is_regular or self._doubtful):
+            self._doubtful = 0
+            return False
+        return True
 
     def _put_video(self, units: list[AccessUnit], now: int) -> None:
         if self.liveness.video == "slate":
@@ -192,10 +219,10 @@ class Line:
         return 0 if due is None else due - MARGIN
 
     def _steps(self, format: Format, until: int) -> range:
-        """The stamps of units that fill up a track; the last one ends about there."""
+        """The stamps of units that fill up a track; the last one is over by then."""
         step = format.unit_ns
         begin = self._ends.get(format.track, until - step)
-        return range(max(begin, until - BACK_MAX), until - step // 2, step)
+        return range(max(begin, until - BACK_MAX), until - step + 1, step)
 
     def _put(self, unit: AccessUnit, now: int) -> None:
         end = max(unit.pts_ns, unit.dts_ns) + unit.format.unit_ns

@@ -81,6 +81,10 @@ class OnAir:
         """Takes in what was received at that time; returns how many bytes go on."""
         return self._deliver(self.line.push(units, _ns(at_s)))
 
+    def missed(self) -> None:
+        """Packets of the sender are missing before what comes next."""
+        self.line.missed()
+
     def restarted(self) -> None:
         """Another sender has taken over, or the same one has begun anew."""
         self.line.restarted()
@@ -94,6 +98,19 @@ class OnAir:
     async def close(self) -> None:
         """Ends what is under way."""
         await self._tasks.close()
+
+    def counts(self) -> wire.Line:
+        """What was done to keep the line whole."""
+        counts, timeline = self.line.counts, self.line.timeline
+        return wire.Line(
+            gaps=counts.gaps,
+            damaged_frames=counts.damaged_frames,
+            bad_stamps=timeline.bad_stamps,
+            clock_moves=timeline.moves,
+            slates=counts.slates,
+            slate_s=round(counts.slate_s, 1),
+            silence_s=round(counts.silence_s, 1),
+        )
 
     # The slate.
 

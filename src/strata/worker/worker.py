@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from typing import Final
 
+import msgspec
+
 import strata
 from strata.errors import StrataError
 from strata.rist import Receiver, ReceiverTuning
@@ -198,6 +200,7 @@ class Worker:
         now = time.monotonic()
         if self._stats is None or now - self._stats[0] > STATS_AGAIN_S:
             measured = self._meter.measure(self._receiver.counters(), self._hub, self._forwards.all)
+            measured = msgspec.structs.replace(measured, line=self._on_air.counts())
             self._stats = (now, measured)
         return wire.with_id(self._stats[1], id)
 

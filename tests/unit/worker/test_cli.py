@@ -14,7 +14,7 @@ from strata import logs
 from strata.errors import BadArguments, BadUrl, OperatorError, PartMissing
 from strata.secrets import Secret
 from strata.worker import cli
-from strata.worker.config import WorkerConfig
+from strata.worker.config import SlateSettings, WorkerConfig
 from strata.worker.worker import Worker
 
 KEY = "abcd-efgh-1234"
@@ -51,6 +51,9 @@ def test_the_defaults() -> None:
         stall_timeout_s=30.0,
         no_input_timeout_s=0.0,
         orphan_timeout_s=0.0,
+        slate=SlateSettings(True, None, 0.0, "str_1", Path("/run/slates")),
+        keep_damaged=False,
+        can_silence=True,
     )
 
 
@@ -66,6 +69,39 @@ def test_everything_can_be_set() -> None:
     assert (found.stats_interval_ms, found.max_egress_kbps) == (200, 0)
     assert (found.stall_timeout_s, found.no_input_timeout_s) == (2.5, 60.0)
     assert found.orphan_timeout_s == 120.0
+    assert not found.slate.wanted
+
+
+def test_what_stands_in_for_the_sender_can_be_set() -> None:
+    found = parse(
+        *("--psk", KEY, "--slate", "/media/slate.png", "--name", "The name", "--slate-max-s", "90"),
+        *("--silence", "off", "--keep-damaged"),
+    )
+    assert found.slate == SlateSettings(
+        True, Path("/media/slate.png"), 90.0, "The name", Path("/run/slates")
+    )
+    assert (found.keep_damaged, found.can_silence) == (True, False)
+    assert parse("--psk", KEY, "--silence", "on").can_silence
+
+
+@pytest.mark.parametrize(
+    ("setting", "wanted", "file"),
+    [
+        ("on", True, None),
+        ("off", False, None),
+        ("On", True, Path("On")),
+        ("./off", True, Path("off")),
+        ("slates/one.mp4", True, Path("slates/one.mp4")),
+    ],
+)
+def test_the_slate_is_on_off_or_a_file(setting: str, wanted: bool, file: Path | None) -> None:
+    found = parse("--psk", KEY, "--slate", setting).slate
+    assert (found.wanted, found.file) == (wanted, file)
+
+
+def test_the_cache_of_slates_is_beside_the_control_socket() -> None:
+    found = cli.parse(replaced("--control-socket", "x.sock"), {})
+    assert found.slate.cache == Path.cwd() / "slates"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +231,10 @@ def test_secrets_come_from_one_place(also: Sequence[str]) -> None:
         ([*BASE, "--psk", KEY, "--stall-timeout-s", "inf"], "is not between 0 and 86400"),
         ([*BASE, "--psk", KEY, "--no-input-timeout-s", "-1"], "is not between 0 and 86400"),
         ([*BASE, "--psk", KEY, "--orphan-timeout-s", "1e9"], "is not between 0 and 86400"),
-        ([*BASE, "--psk", KEY, "--slate", "on"], "not part of this version"),
+        ([*BASE, "--psk", KEY, "--slate"], "expected one argument"),
+        ([*BASE, "--psk", KEY, "--slate-max-s", "-1"], "is not between 0 and 86400"),
+        ([*BASE, "--psk", KEY, "--silence", "loud"], "choose from"),
+        ([*BASE, "--psk", KEY, "--keep-damaged=yes"], "ignored explicit argument"),
         ([*BASE, "--psk", KEY, *["--forward-to", RTMP] * 33], "33 forwards are more than the 32"),
     ],
 )

@@ -60,6 +60,11 @@ def test_sets_and_delimiters_that_are_there_are_not_doubled() -> None:
     assert found.count(START + b"\x46") == 1
 
 
+def test_the_parameter_sets_are_there_as_a_container_has_them() -> None:
+    assert elementary.h264(AVCC).bare_sets == sized(SPS, PPS)
+    assert elementary.h265(HVCC).bare_sets == sized(VPS5, SPS5, PPS5)
+
+
 def test_an_empty_unit_is_left_out() -> None:
     found = elementary.h264(AVCC).convert(sized(b"", FRAME), key=False)
     assert found == START + b"\x09\xf0" + START + FRAME

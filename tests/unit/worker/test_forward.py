@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import random
+from dataclasses import replace
 from typing import ClassVar, get_args
 
 import pytest
@@ -932,3 +933,91 @@ async def test_the_one_that_takes_over_counts_on() -> None:
     assert found.live_s == pytest.approx(15.0, abs=1.1)
     assert found == Totals(bytes=1500, dropped=3, live_s=found.live_s, reconnects=1)
     await asyncio.gather(old.forward.stop(), new.forward.stop())
+
+
+@in_virtual_time
+async def test_when_nothing_is_on_the_air_any_more_it_ends_and_waits_for_media() -> None:
+    case = Case()
+    output = await case.live()
+    case.flow.close()
+    await case.state("connecting")
+    assert case.told[-1] == ("connecting", "waiting for media")
+    assert (output.asked_to_end, output.is_over, output.stops) == (True, True, 1)
+    await asyncio.sleep(3600)
+    assert len(FakeOutput.made) == 1
+    assert case.errors == []
+    case.flow.open(PROGRAM)
+    again = await case.outputs(2)
+    assert again.units == [UNIT]
+    again.taken = 5
+    await case.state("live")
+    assert case.forward.totals == Totals(1005, 0, case.forward.totals.live_s, 0)
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_what_is_on_the_air_no_more_before_the_destination_took_any_is_no_failure() -> None:
+    case = Case()
+    case.flow.open(PROGRAM)
+    output = await case.outputs(1)
+    case.flow.close()
+    await asyncio.sleep(60)
+    assert (output.asked_to_end, output.stops) == (True, 1)
+    assert (case.told, case.errors) == ([], [])
+    await case.forward.stop()
+    assert case.states == ["stopped"]
+
+
+@in_virtual_time
+async def test_other_tracks_need_another_connection() -> None:
+    case = Case()
+    first = await case.live()
+    case.flow.open(Program(VIDEO, AUDIO))
+    case.forward.push(UNIT)  # for the next one, which gets it from the hub
+    await case.state("retrying")
+    assert first.units == [UNIT]
+    assert not first.asked_to_end
+    assert "has other tracks or codecs now" in case.forward.message
+    assert KEY not in case.forward.message
+    second = await case.outputs(2)
+    assert second.program == Program(VIDEO, AUDIO)
+    case.forward.push(UNIT)
+    assert second.units == [UNIT, UNIT]
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_other_formats_of_the_same_tracks_need_none() -> None:
+    case = Case()
+    case.flow.open(Program(VIDEO, AUDIO))
+    output = await case.outputs(1)
+    output.taken = 5
+    await case.state("live")
+    case.flow.update(Program(replace(VIDEO, width=32), AUDIO))
+    await asyncio.sleep(60)
+    assert (case.states, len(FakeOutput.made)) == (["live"], 1)
+    output.on_end(UNREACHABLE)
+    assert (await case.outputs(2)).program == case.flow.program
+    await case.forward.stop()
+
+
+@in_virtual_time
+async def test_other_tracks_while_it_waits_for_the_next_try_change_nothing() -> None:
+    case = Case()
+    case.flow.open(PROGRAM)
+    (await case.outputs(1)).on_end(UNREACHABLE)
+    await case.state("retrying")
+    case.flow.open(Program(VIDEO, AUDIO))
+    second = await case.outputs(2)
+    assert second.program == Program(VIDEO, AUDIO)
+    assert case.states == ["retrying", "connecting"]
+    await case.forward.stop()
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+@in_virtual_time
+async def test_the_destination_is_told_whether_the_broadcast_is_over(is_over: bool) -> None:
+    case = Case()
+    output = await case.live()
+    await case.forward.stop(is_over=is_over)
+    assert output.is_over is is_over

@@ -13,33 +13,43 @@ from gi.repository import GLib
 from strata.errors import DestinationError, StrataError, UnsupportedMedia
 from strata.wire import forward_url
 from strata.worker import output as output_module
+from strata.worker.formats import Program, Track
 from strata.worker.gst import Gst, make
 from strata.worker.output import Gate, Output, PacketGate, PipelineOutput
 from strata.worker.pipeline import Feeder
 from strata.worker.ts_keys import Packets
-from strata.worker.units import AccessUnit, Program, Track
+from strata.worker.units import AccessUnit
+from unit.worker import fakes
+from unit.worker.fakes import AUDIO, OTHER_AUDIO, OTHER_VIDEO, VIDEO
 
 KEY = "abcd-efgh-1234"
 DEADLINE_S = 10.0
-VIDEO = Gst.Caps.from_string("video/x-h264")
-AUDIO = Gst.Caps.from_string("audio/mpeg,mpegversion=4")
 
 
 class ToSinks(PipelineOutput):
     """A sink for each track, from which a test pulls what has arrived."""
 
+    def push(self, unit: AccessUnit) -> None:
+        if not self.pipeline.takes(unit.track):
+            return
+        if self.gate.passes(unit, lambda: self.has_room(unit.track)):
+            self.pipeline.push_unit(unit, 0)
+        elif unit.track == "video" and self.gate.was_open:
+            self.dropped += 1
+
     def bytes_out(self) -> int:
         return 0
 
     def build(self) -> None:
+        self.gate = Gate(self.program)
         self.sinks: dict[str, Any] = {}
-        tracks: list[tuple[Any, Any]] = list(self.program.tracks()) or [("packets", None)]
-        for track, caps in tracks:
+        feeders: list[Feeder] = [format.track for format in self.program.tracks()] or ["packets"]
+        for feeder in feeders:
             sink: Any = make("appsink", sync=False)
             sink.set_property("async", False)
             self.pipeline.add(sink)
-            self.pipeline.add_source(track, caps).link(sink)
-            self.sinks[track] = sink
+            self.pipeline.add_source(feeder, None).link(sink)
+            self.sinks[feeder] = sink
 
     def arrived(self, track: str, count: int) -> list[bytes]:
         """What that many buffers hold; waits for each."""
@@ -60,9 +70,7 @@ def contents(sample: Any) -> bytes:
 
 
 def unit(track: Track, data: bytes, *, key: bool = False) -> AccessUnit:
-    buffer = Gst.Buffer.new_wrapped(data)
-    sample = Gst.Sample.new(buffer, VIDEO if track == "video" else AUDIO, None, None)
-    return AccessUnit(track, sample, len(data), key or track == "audio", 0)
+    return fakes.unit(VIDEO if track == "video" else AUDIO, data, key=key or track == "audio")
 
 
 class Ends:
@@ -121,7 +129,7 @@ async def test_where_there_is_no_room_whole_groups_are_dropped(
 ) -> None:
     output = await started(Program(VIDEO, AUDIO))
     full: set[Feeder] = set()
-    monkeypatch.setattr(output, "_has_room", lambda feeder: feeder not in full)
+    monkeypatch.setattr(output, "has_room", lambda feeder: feeder not in full)
     output.push(unit("video", b"v0", key=True))
     full.add("video")
     output.push(unit("video", b"v1"))
@@ -175,7 +183,7 @@ async def test_where_there_is_no_room_packets_are_dropped_up_to_a_key_frame(
 ) -> None:
     output = await started(Program(None, None))
     room = True
-    monkeypatch.setattr(output, "_has_room", lambda feeder: room)
+    monkeypatch.setattr(output, "has_room", lambda feeder: room)
     output.push_packets(Packets(b"k1", True, b"tables-"))
     room = False
     output.push_packets(pictures(3))
@@ -253,7 +261,7 @@ async def test_another_share_is_kept() -> None:
 def test_the_gate_opens_with_a_key_frame_of_the_picture() -> None:
     gate = Gate(Program(VIDEO, AUDIO))
 
-    def room(feeder: Feeder) -> bool:
+    def room() -> bool:
         return True
 
     assert not gate.passes(unit("audio", b""), room)
@@ -266,14 +274,14 @@ def test_the_gate_opens_with_a_key_frame_of_the_picture() -> None:
 
 
 def test_a_gate_without_pictures_opens_with_sound() -> None:
-    assert Gate(Program(None, AUDIO)).passes(unit("audio", b""), lambda feeder: True)
+    assert Gate(Program(None, AUDIO)).passes(unit("audio", b""), lambda: True)
 
 
 def test_a_gate_that_closes_opens_at_the_next_key_frame_with_room() -> None:
     gate = Gate(Program(VIDEO, AUDIO))
     room = True
 
-    def has_room(feeder: Feeder) -> bool:
+    def has_room() -> bool:
         return room
 
     assert gate.passes(unit("video", b"", key=True), has_room)
@@ -286,10 +294,20 @@ def test_a_gate_that_closes_opens_at_the_next_key_frame_with_room() -> None:
     assert gate.passes(unit("video", b"", key=True), has_room)
 
 
-def test_a_gate_asks_for_the_room_of_the_track() -> None:
-    gate = Gate(Program(VIDEO, AUDIO))
-    assert gate.passes(unit("video", b"", key=True), lambda feeder: feeder == "video")
-    assert not gate.passes(unit("audio", b""), lambda feeder: feeder == "video")
+def test_a_gate_asks_for_room_only_where_that_counts() -> None:
+    gate, asked = Gate(Program(VIDEO, AUDIO)), 0
+
+    def room() -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    gate.passes(unit("audio", b""), room)
+    gate.passes(unit("video", b""), room)
+    assert asked == 0
+    gate.passes(unit("video", b"", key=True), room)
+    gate.passes(unit("audio", b""), room)
+    assert asked == 2
 
 
 def test_the_gate_of_packets_opens_with_a_key_frame_that_has_room() -> None:
@@ -319,8 +337,8 @@ async def test_a_kind_must_say_what_it_is_made_of() -> None:
 @pytest.mark.parametrize(
     ("program", "says"),
     [
-        (Program(Gst.Caps.from_string("video/mpeg"), None), "holds video/mpeg.*H264 or H265"),
-        (Program(VIDEO, Gst.Caps.from_string("audio/mpeg,mpegversion=1")), "holds mp2.*AAC"),
+        (Program(OTHER_VIDEO, None), "holds mpeg2.*H264 or H265"),
+        (Program(VIDEO, OTHER_AUDIO), "holds mp2.*AAC"),
     ],
 )
 def test_codecs_that_no_container_holds_are_refused(program: Program, says: str) -> None:

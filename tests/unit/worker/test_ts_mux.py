@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from strata.errors import StrataError
+from strata.worker import elementary
+from strata.worker.elementary import START
 from strata.worker.formats import Program
 from strata.worker.ts_mux import TsMuxer
 from strata.worker.ts_write import PACKET
 from strata.worker.units import AccessUnit
-from unit.worker.fakes import AUDIO, KEY_FRAME, PPS, SILENCE, SPS, VIDEO, picture, sound, unit
+from unit.worker.fakes import (
+    AUDIO,
+    AVCC,
+    H265,
+    KEY_FRAME,
+    PPS,
+    SILENCE,
+    SPS,
+    VIDEO,
+    picture,
+    sound,
+    unit,
+)
 
 PROGRAM = Program(VIDEO, AUDIO)
 
@@ -112,10 +127,38 @@ def first_stamp(data: bytes) -> int:
 
 
 def test_what_cannot_be_written_is_told() -> None:
-    bare = Gst.Caps.from_string("video/x-h265,stream-format=hvc1")
-    broken = unit("video", bare, b"abc", 0, True)
     with pytest.raises(StrataError, match="a segment could not be made: a track came without"):
-        TsMuxer(Program(bare, None)).mux([broken])
-    short = unit("video", VIDEO, b"\0\0\0\x09abc", 0, True)
+        TsMuxer(Program(H265, None)).mux([unit(H265, b"abc")])
+    short = unit(VIDEO, b"\0\0\0\x09abc")
     with pytest.raises(StrataError, match="a picture is shorter than it says"):
         TsMuxer(PROGRAM).mux([short])
+
+
+def test_after_what_cannot_be_written_the_next_segment_is_whole() -> None:
+    muxer = TsMuxer(PROGRAM)
+    with pytest.raises(StrataError):
+        muxer.mux([picture(0), unit(VIDEO, b"\0\0\0\x09abc")])
+    data = muxer.mux(segment(3, 3))
+    assert pid_of(packets(data)[0]) == 0
+    assert data.count(KEY_FRAME) == 1
+    assert list(gaps(data)) == []
+
+
+def test_each_unit_is_written_as_its_own_format_says() -> None:
+    other_sps = SPS[:-1] + b"\x6b"
+    other = replace(VIDEO, config=AVCC.replace(SPS, other_sps))
+    changed = replace(picture(3), format=other)
+    mono = replace(sound(3), format=replace(AUDIO, config=bytes.fromhex("1188"), channels=1))
+    muxer = TsMuxer(PROGRAM)
+    data = muxer.mux([picture(0), sound(0), changed, mono, picture(6), sound(6)])
+    assert [data.count(START + each) for each in (SPS, other_sps)] == [2, 1]
+    assert data.index(START + SPS) < data.index(START + other_sps) < data.rindex(START + SPS)
+    wanted = [elementary.aac(config).convert(SILENCE) for config in (b"\x11\x90", b"\x11\x88")]
+    assert [data.count(each) for each in wanted] == [2, 1]
+    assert START + other_sps not in muxer.mux([picture(9)])
+
+
+def test_a_picture_has_the_time_of_its_decoding_and_of_its_showing() -> None:
+    shown_later = replace(picture(0), pts_ns=picture(2).pts_ns)
+    data = TsMuxer(Program(VIDEO, None)).mux([shown_later])
+    assert first_stamp(data) - first_stamp(TsMuxer(PROGRAM).mux([picture(0)])) == 2 * 90_000 // 25

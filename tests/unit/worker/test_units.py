@@ -1,32 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 
-from strata.worker.gst import Gst
-from strata.worker.units import Program, codec_of
-
-VIDEO = Gst.Caps.from_string("video/x-h264,stream-format=avc")
-AUDIO = Gst.Caps.from_string("audio/mpeg,mpegversion=4")
+from strata.worker.units import AccessUnit
+from unit.worker.fakes import AUDIO, VIDEO
 
 
-def test_a_program_has_the_tracks_that_exist_video_first() -> None:
-    assert Program(VIDEO, AUDIO).tracks() == [("video", VIDEO), ("audio", AUDIO)]
-    assert Program(None, AUDIO).tracks() == [("audio", AUDIO)]
-    assert Program(VIDEO, None).tracks() == [("video", VIDEO)]
-    assert Program(None, None).tracks() == []
+def test_a_unit_is_of_the_track_of_its_format_and_as_large_as_its_data() -> None:
+    picture, sound = AccessUnit(VIDEO, b"four", 2, 1, False), AccessUnit(AUDIO, b"", 2, 1, True)
+    assert (picture.track, picture.size) == ("video", 4)
+    assert (sound.track, sound.size) == ("audio", 0)
 
 
-@pytest.mark.parametrize(
-    ("caps", "codec"),
-    [
-        ("video/x-h264", "h264"),
-        ("video/x-h265", "h265"),
-        ("audio/mpeg,mpegversion=4", "aac"),
-        ("audio/mpeg,mpegversion=1,layer=2", "mp2"),
-        ("audio/x-ac3", "audio/x-ac3"),
-    ],
-)
-def test_codecs_have_short_names(caps: str, codec: str) -> None:
-    found = Gst.Caps.from_string(caps)
-    assert found is not None
-    assert codec_of(found) == codec
+def test_where_nothing_else_is_said_nothing_is_missing_before_it() -> None:
+    assert AccessUnit(VIDEO, b"", 0, 0, True).follows
+
+
+def test_a_unit_is_shared_and_stays_as_it_is() -> None:
+    with pytest.raises(FrozenInstanceError):
+        AccessUnit(VIDEO, b"", 0, 0, True).dts_ns = 1  # type: ignore[misc]

@@ -1,0 +1,377 @@
+"""The one clock, from stamps made by hand and at random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strata.worker.timeline import (
+    AHEAD_MAX,
+    APART_MAX,
+    BEHIND_MAX,
+    STEP_MIN,
+    SUSPECTS_MAX,
+    SUSPECTS_SURE,
+    Timeline,
+)
+from strata.worker.units import NO_TIME, AccessUnit
+from unit.worker.streams import MS, SECOND, VIDEO, audio, video
+
+
+def push(timeline: Timeline, unit: AccessUnit, now_ms: int) -> list[tuple[str, int]]:
+    """What goes out, in ms."""
+    return [(u.track[0], u.dts_ns // MS) for u in timeline.push(unit, now_ms * MS)]
+
+
+def begun(until_ms: int = 2000) -> Timeline:
+    """Video every 40 ms and audio every 20 ms, both on time."""
+    timeline = Timeline()
+    for at in range(0, until_ms, 20):
+        if at % 40 == 0:
+            assert push(timeline, video(at, key=at == 0), at)
+        assert push(timeline, audio(at), at)
+    return timeline
+
+
+# What is in order.
+
+
+def test_before_anything_there_is_no_time() -> None:
+    timeline = Timeline()
+    assert timeline.edge("video", 0) is None
+    assert timeline.out("video") is None
+
+
+def test_what_is_in_order_goes_out_as_it_is() -> None:
+    timeline = Timeline()
+    unit = video(5000, key=True)
+    assert timeline.push(unit, 0) == [unit]
+    assert timeline.out("video") == 5000 * MS
+    assert timeline.edge("video", 40 * MS) == 5040 * MS
+    assert timeline.edge("audio", 40 * MS) == 5040 * MS
+
+
+def test_equal_stamps_are_moved_apart() -> None:
+    timeline = begun()
+    assert push(timeline, video(2000), 2000) == [("v", 2000)]
+    assert push(timeline, video(2000), 2000) == [("v", 2001)]
+    assert push(timeline, video(1990), 2000) == [("v", 2002)]
+    assert push(timeline, video(2040), 2040) == [("v", 2040)]
+    assert timeline.bad_stamps == 0
+
+
+def test_the_time_of_showing_is_not_before_decoding_nor_long_after() -> None:
+    timeline = Timeline()
+    shown = [
+        timeline.push(video(dts, pts=pts), dts * MS)[0].pts_ns // MS
+        for dts, pts in ((0, 80), (40, 20), (80, 80 + 2000), (120, 120 + 2001))
+    ]
+    assert shown == [80, 40, 2080, 120]
+
+
+def test_a_clock_that_is_a_little_slow_or_fast_is_followed_slowly() -> None:
+    timeline = begun()
+    assert push(timeline, video(2500), 2000)
+    due = timeline.edge("video", 2000 * MS)
+    assert due is not None
+    assert 1990 * MS < due <= 2001 * MS
+
+
+def test_a_sender_that_paused_its_clock_is_followed_at_once() -> None:
+    timeline = begun()
+    now = 2000 * MS + BEHIND_MAX + 100 * MS
+    assert timeline.push(video(2000), now)
+    assert timeline.edge("video", now) == 2000 * MS
+
+
+# Stamps that are missing.
+
+
+def test_missing_stamps_are_made_up() -> None:
+    timeline = Timeline()
+    none = NO_TIME // MS
+    assert NO_TIME == -1
+    first = replace(video(0), pts_ns=NO_TIME, dts_ns=NO_TIME)
+    assert none == -1
+    assert push(timeline, first, 0) == [("v", 0)]
+    assert push(timeline, first, 40) == [("v", 40)]
+    assert push(timeline, replace(video(80), dts_ns=NO_TIME), 80) == [("v", 80)]
+    assert push(timeline, replace(video(120), pts_ns=NO_TIME), 120) == [("v", 120)]
+    # Shown before the last one was decoded: a B-frame.
+    assert push(timeline, replace(video(0, pts=100), dts_ns=NO_TIME), 160) == [("v", 160)]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="without decoding times and with fewer pictures told than there are, the time that "
+    "is made up runs away from the time of showing by up to a second, again and again",
+)
+def test_without_decoding_times_the_line_keeps_real_time() -> None:
+    timeline = Timeline()  # 50 pictures a second, and the format does not tell (25 is taken)
+    unit = replace(video(0), format=replace(VIDEO, fps=None), dts_ns=NO_TIME)
+    out = 0
+    for at in range(0, 20_000, 20):
+        for each in timeline.push(replace(unit, pts_ns=at * MS), at * MS):
+            out = each.dts_ns // MS
+    assert timeline.moves == 0
+    assert out == 19_980
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the made-up decoding time of a B-frame is after its time of showing, which is then "
+    "moved: the pictures are shown in the order of decoding",
+)
+def test_without_decoding_times_the_order_of_showing_stays() -> None:
+    timeline = Timeline()
+    shown = []
+    for at, pts in ((0, 40), (40, 160), (80, 80), (120, 120), (160, 280), (200, 200)):
+        unit = replace(video(0, pts=pts, key=at == 0), dts_ns=NO_TIME)
+        shown += [each.pts_ns // MS for each in timeline.push(unit, at * MS)]
+    assert sorted(shown) == [shown[i] for i in (0, 2, 3, 1, 5, 4)]
+
+
+# Stamps that do not fit.
+
+
+@pytest.mark.parametrize("stamp", [0, 1900, 4001, 10**9, 2**33 // 90])
+def test_a_damaged_stamp_is_dropped(stamp: int) -> None:
+    timeline = begun()
+    assert push(timeline, video(stamp), 2000) == []
+    assert timeline.bad_stamps == 0
+    assert push(timeline, video(2040), 2040) == [("v", 2040)]
+    assert timeline.bad_stamps == 1
+    assert timeline.moves == 0
+
+
+def test_two_damaged_stamps_that_differ_are_dropped() -> None:
+    timeline = begun()
+    assert push(timeline, video(10**7), 2000) == []
+    assert push(timeline, video(500), 2040) == []
+    assert timeline.bad_stamps == 1
+    assert push(timeline, video(2080), 2080) == [("v", 2080)]
+    assert timeline.bad_stamps == 2
+    assert timeline.moves == 0
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a stamp up to two seconds ahead is believed, whatever came before: one that is "
+    "damaged takes the picture along, which then goes on from there",
+)
+def test_a_stamp_that_is_damaged_a_little_never_moves_the_line() -> None:
+    timeline = begun()
+    push(timeline, video(2000 + 1900), 2000)
+    for at in range(2040, 3000, 40):
+        push(timeline, video(at), at)
+    assert timeline.moves == 0
+    assert timeline.out("video") == 2960 * MS
+
+
+@pytest.mark.parametrize("base", [0, 100_000, 10**9])
+def test_a_new_clock_is_taken_over_without_a_loss(base: int) -> None:
+    timeline = begun()
+    found = []
+    for at in range(2000, 3000, 20):
+        if at % 40 == 0:
+            found += push(timeline, video(base + at - 2000), at)
+        found += push(timeline, audio(base + at - 2000), at)
+    assert timeline.moves == 1
+    assert timeline.bad_stamps == 0
+    assert [at for track, at in found if track == "v"] == list(range(2000, 3000, 40))
+    assert [at for track, at in found if track == "a"] == list(range(2000, 3000, 20))
+
+
+def test_a_new_clock_takes_so_many_pictures() -> None:
+    timeline = begun()
+    for index in range(SUSPECTS_SURE - 1):
+        assert push(timeline, video(90_000 + 40 * index), 2000 + 40 * index) == []
+    assert len(push(timeline, video(90_200), 2200)) == SUSPECTS_SURE
+
+
+def test_an_expected_jump_takes_one_key_frame() -> None:
+    timeline = begun()
+    timeline.expect_jump()
+    assert push(timeline, video(90_000), 2000) == []
+    assert push(timeline, audio(90_020), 2020) == []
+    assert push(timeline, video(90_040, key=True), 2040) == [
+        ("v", 2000),
+        ("a", 2020),
+        ("v", 2040),
+    ]
+    assert timeline.moves == 1
+
+
+def test_an_expected_jump_that_does_not_come_is_forgotten() -> None:
+    timeline = begun()
+    timeline.expect_jump()
+    assert push(timeline, video(2000, key=True), 2000) == [("v", 2000)]
+    assert push(timeline, video(90_000, key=True), 2040) == []
+
+
+def test_what_does_not_fit_after_the_move_is_dropped() -> None:
+    timeline = begun()
+    assert push(timeline, audio(500_000), 2000) == []
+    timeline.expect_jump()
+    assert push(timeline, video(90_000, key=True), 2000) == [("v", 2000)]
+    assert timeline.bad_stamps == 1
+
+
+def test_sound_alone_sets_the_clock() -> None:
+    timeline = Timeline()
+    assert push(timeline, audio(50_000), 0) == [("a", 50_000)]
+    found = []
+    for index in range(SUSPECTS_SURE):
+        found += push(timeline, audio(20 * index), 20 + 20 * index)
+    assert found == [("a", 50_000 + 21 + 20 * index) for index in range(SUSPECTS_SURE)]
+
+
+def test_sound_that_never_fits_is_not_kept_for_long() -> None:
+    timeline = begun()
+    for index in range(SUSPECTS_MAX + 1):
+        assert push(timeline, audio(900_000 + 20 * index), 2000 + 20 * index) == []
+    assert timeline.bad_stamps == SUSPECTS_MAX + 1
+
+
+def test_a_track_that_is_new_must_be_near_the_other() -> None:
+    timeline = Timeline()
+    assert push(timeline, video(100_000, key=True), 0)
+    apart = APART_MAX // MS
+    assert push(timeline, audio(100_001 + apart), 0) == []
+    assert push(timeline, audio(99_999 - apart), 0) == []
+    assert push(timeline, audio(100_000 - apart), 0)
+
+
+def test_sound_that_was_long_away_must_be_near_the_picture() -> None:
+    timeline = begun()
+    away = APART_MAX // MS + 2000
+    for at in range(2000, 2000 + away, 40):
+        push(timeline, video(at), at)
+    assert push(timeline, audio(2000), 2000 + away) == []
+    assert push(timeline, audio(2000 + away), 2000 + away)
+
+
+# What stands in.
+
+
+def test_what_stands_in_takes_its_place() -> None:
+    timeline = begun()
+    timeline.took("audio", 2500 * MS)
+    timeline.took("audio", 2300 * MS)
+    assert timeline.out("audio") == 2500 * MS
+    assert push(timeline, audio(2020), 2600) == []
+    assert push(timeline, audio(2440), 2600) == []
+    assert push(timeline, audio(2520), 2620) == [("a", 2520)]
+    assert timeline.bad_stamps == 0
+
+
+def test_what_stands_in_for_sound_that_never_was() -> None:
+    timeline = Timeline()
+    assert push(timeline, video(0, key=True), 0)
+    timeline.took("audio", 0)
+    assert timeline.out("audio") == 0
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="each time the clock is set behind what is out, that becomes real time, so the line "
+    "gets ahead by up to AHEAD_MAX each time, without a bound",
+)
+def test_the_line_never_gets_further_and_further_ahead() -> None:
+    timeline = begun()
+    now, base = 2000, 0
+    for _ in range(5):
+        base += 1900
+        for _ in range(25):
+            push(timeline, video(now + base), now)
+            now += 40
+        base -= 1900
+        for _ in range(25):
+            push(timeline, video(now + base), now)
+            now += 40
+    out = timeline.out("video")
+    assert out is not None
+    assert out <= now * MS + AHEAD_MAX + 200 * MS
+
+
+# Whatever comes.
+
+stamps = st.one_of(
+    st.integers(-50, 200),
+    st.integers(-3000, 3000),
+    st.sampled_from((-(10**9), 10**9, 2**33 // 90, -(2**33) // 90)),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("unit", "unit", "unit", "jump", "hint", "took", "none")),
+            st.sampled_from(("video", "audio")),
+            stamps,
+            st.integers(0, 200),
+            st.booleans(),
+        ),
+        max_size=80,
+    )
+)
+@settings(deadline=None, max_examples=150)
+def test_each_track_goes_strictly_forwards_whatever_comes(
+    events: list[tuple[str, str, int, int, bool]],
+) -> None:
+    timeline = Timeline()
+    base = now = 10**9
+    out: dict[str, list[int]] = {"video": [], "audio": []}
+    for event, track, stamp, passed, key in events:
+        now += passed
+        if event == "jump":
+            base = max(0, base + stamp)
+            continue
+        if event == "hint":
+            timeline.expect_jump()
+            continue
+        if event == "took":
+            last = timeline.out(track)  # type: ignore[arg-type]
+            if last is not None:
+                timeline.took(track, last + 40 * MS)  # type: ignore[arg-type]
+                out[track].append(last + 40 * MS)
+            continue
+        dts = max(0, now - 10**9 + base + (0 if key else stamp))
+        unit = video(dts, key=key, pts=dts + abs(stamp)) if track == "video" else audio(dts)
+        if event == "none":
+            unit = replace(unit, dts_ns=NO_TIME)
+        for each in timeline.push(unit, now * MS):
+            assert each.dts_ns <= each.pts_ns <= each.dts_ns + AHEAD_MAX
+            out[each.track].append(each.dts_ns)
+    for row in out.values():
+        assert all(b - a >= STEP_MIN for a, b in pairwise(row))
+
+
+@given(
+    fps=st.sampled_from((Fraction(25), Fraction(30000, 1001), Fraction(50))),
+    restarts=st.lists(st.tuples(st.integers(5, 60), st.integers(0, 10**7)), max_size=5),
+)
+@settings(deadline=None, max_examples=30)
+def test_new_clocks_cost_nothing_and_move_nothing(
+    fps: Fraction, restarts: list[tuple[int, int]]
+) -> None:
+    timeline = Timeline()
+    format = replace(VIDEO, fps=fps)
+    step = format.unit_ns
+    now = base = 10**9 * MS
+    first, sent, got = now, 0, []
+    for count, jump in [*restarts, (20, 0)]:
+        base += (jump + 2500) * MS if jump else 0
+        for _ in range(count + SUSPECTS_SURE):
+            unit = AccessUnit(format, b"", now + base, now + base, False)
+            got += [each.dts_ns for each in timeline.push(unit, now)]
+            sent += 1
+            now += step
+    assert len(got) == sent
+    assert timeline.bad_stamps == 0
+    assert abs((got[-1] - got[0]) - (now - step - first)) <= len(restarts) * MS
