@@ -121,6 +121,19 @@ def _check_listener(url: ForwardUrl, rules: Forward, reserved_ports: range) -> N
         )
 
 
+def slate(setting: str, media_dir: Path) -> str:
+    """``on``, ``off``, or a picture or movie in the media folder, as its whole path.
+
+    Raises:
+        AddressRefused: it lies elsewhere.
+    """
+    if setting in ("on", "off"):
+        return setting
+    path = media_dir / setting
+    _check_path(str(path), media_dir)
+    return str(path)
+
+
 def _check_path(path: str, media_dir: Path) -> None:
     media_dir = media_dir.resolve()
     # resolve() follows links, so that one inside the folder cannot lead out of it.

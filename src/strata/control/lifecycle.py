@@ -33,29 +33,40 @@ FAILURES: Final = frozenset(
 """Reasons that make an end a failure."""
 
 
-def observed(state: State, input: InputState, forwards: Iterable[ForwardState]) -> State:
+def observed(
+    state: State, input: InputState, forwards: Iterable[ForwardState], *, has_alarm: bool = False
+) -> State:
     """The state that a running stream is in, from what its worker reports.
 
     Args:
         state: the state so far; one that is not running is kept.
         input: whether media arrives.
         forwards: the state of each forward; none at all counts as every one being live.
+        has_alarm: something else is wrong, such as a link that is down.
     """
     given = list(forwards)
     # A forward that was closed on purpose is no alarm; when all are, the end comes next.
     states = [each for each in given if each != "stopped"]
     if state not in RUNNING or (given and not states):
         return state
-    if input == "receiving" and all(each == "live" for each in states):
+    if input == "receiving" and not has_alarm and all(each == "live" for each in states):
         return "live"
-    quiet = input != "stalled" and all(each in ("connecting", "live") for each in states)
+    quiet = (
+        not has_alarm
+        and input != "stalled"
+        and all(each in ("connecting", "live") for each in states)
+    )
     # Not yet on the air is no alarm, unless something says that it will not get there.
     return "waiting" if state == "waiting" and quiet else "degraded"
 
 
-def is_on_air(state: State, input: InputState, forwards: Iterable[ForwardState]) -> bool:
-    """True while at least one forward makes progress."""
-    return state in RUNNING and input == "receiving" and "live" in list(forwards)
+def is_on_air(state: State, is_fed: bool, forwards: Iterable[ForwardState]) -> bool:
+    """True while at least one forward makes progress.
+
+    Args:
+        is_fed: whether forwards are given anything, be it a slate.
+    """
+    return state in RUNNING and is_fed and "live" in list(forwards)
 
 
 def end_state(reason: str) -> State:

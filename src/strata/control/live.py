@@ -16,21 +16,48 @@ class Live:
     forwards: dict[str, wire.Forward] = field(default_factory=dict)
     stats: wire.Stats | None = None
 
+    is_off: bool = False
+    """Whether nothing is on the air any more: no media, and no slate."""
+
     def hear(self, event: wire.Event) -> bool:
         """Takes an event in; True where it can change the state of the stream."""
         match event:
             case wire.Input():
                 self.input = event
             case wire.Program():
+                was_on = self.is_off or _is_on(self.program)
+                self.is_off = was_on and not _is_on(event)
                 self.program = event
             case wire.Forward():
                 self.forwards[event.forward] = event
             case wire.Stats():
-                self.stats = event
-                return False
+                before, self.stats = self.links_down, event
+                return before != self.links_down
             case _:
                 return False
         return True
 
+    @property
+    def links_down(self) -> tuple[int, ...]:
+        """Ports that have had a sender and have none that can be used now."""
+        links = self.stats.links if self.stats is not None else []
+        return tuple(link.port for link in links if link.peer is not None and link.state == "down")
+
+    @property
+    def has_alarm(self) -> bool:
+        """Whether something is wrong beside input and forwards."""
+        return self.program.video == "slate" or self.is_off or bool(self.links_down)
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether there is anything for forwards to take."""
+        return self.program.video == "slate" or (
+            self.input.state == "receiving" and not self.is_off
+        )
+
     def forward_states(self) -> list[wire.ForwardState]:
         return [forward.state for forward in self.forwards.values()]
+
+
+def _is_on(program: wire.Program) -> bool:
+    return program.video != "none" or program.audio == "live"

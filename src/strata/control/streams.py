@@ -54,6 +54,7 @@ class StartRequest:
     links: int
     name: str
     record: bool
+    slate: str = "on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class Streams:
         if not user.may_operate:
             raise NotAllowed("a viewer cannot start streams; ask for the role of an operator")
         forwards = await self._check(request)
+        slate = addresses.slate(request.slate, self._settings.media_dir)
         psk = make_psk()
         row = tables.Stream(
             id=ids.new("str"),
@@ -131,7 +133,7 @@ class Streams:
             session.add(_event(row.id, user.id, "start_requested", {"name": row.name}))
         try:
             reply = await self._host.request(
-                host_wire.Start(row.id, psk.reveal(), forwards, request.links)
+                host_wire.Start(row.id, psk.reveal(), forwards, request.links, request.name, slate)
             )
         except StrataError as error:
             reason = "no_capacity" if isinstance(error, NoCapacity) else "start_failed"
@@ -308,7 +310,7 @@ class Streams:
         if live is None:
             return
         event = notice.event
-        if isinstance(event, wire.Forward | wire.Error | wire.Input):
+        if isinstance(event, wire.Forward | wire.Error | wire.Input | wire.Program):
             async with self._store.begin() as session:
                 session.add(_event(notice.stream_id, None, *_told(event)))
         if live.hear(event):
@@ -321,7 +323,9 @@ class Streams:
         if live is None or row is None:
             return  # it has ended meanwhile
         old: State = row.state  # type: ignore[assignment]
-        new = lifecycle.observed(old, live.input.state, live.forward_states())
+        new = lifecycle.observed(
+            old, live.input.state, live.forward_states(), has_alarm=live.has_alarm
+        )
         if new != old:
             await self._advance(stream_id, new)
 
@@ -374,7 +378,9 @@ def _event(
     )
 
 
-def _told(event: wire.Forward | wire.Error | wire.Input) -> tuple[str, dict[str, Any]]:
+def _told(
+    event: wire.Forward | wire.Error | wire.Input | wire.Program,
+) -> tuple[str, dict[str, Any]]:
     match event:
         case wire.Forward():
             return "forward", {
@@ -385,6 +391,8 @@ def _told(event: wire.Forward | wire.Error | wire.Input) -> tuple[str, dict[str,
             }
         case wire.Input():
             return "input", {"state": event.state}
+        case wire.Program():
+            return "program", {"video": event.video, "audio": event.audio}
         case wire.Error():
             return "error", {
                 "forward": event.forward,

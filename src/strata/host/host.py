@@ -97,8 +97,17 @@ class Host:
             )
             self._workers[request.stream_id] = worker
             undo.callback(lambda: self._workers.pop(request.stream_id, None))
+            command = process.argv(
+                request.stream_id,
+                ports,
+                socket,
+                settings.host.bind,
+                settings.worker,
+                name=request.name,
+                slate=request.slate,
+            )
             await worker.start(
-                process.argv(request.stream_id, ports, socket, settings.host.bind, settings.worker),
+                command,
                 worker_wire.Secrets(request.psk, request.forwards),
                 settings.log_dir / f"{request.stream_id}.log",
             )

@@ -29,7 +29,14 @@ ERROR_PREFIX: Final = "strata-receiver: error: "
 
 
 def argv(
-    stream_id: str, ports: Sequence[int], socket: Path, bind: str, settings: WorkerSettings
+    stream_id: str,
+    ports: Sequence[int],
+    socket: Path,
+    bind: str,
+    settings: WorkerSettings,
+    *,
+    name: str = "",
+    slate: str = "on",
 ) -> list[str]:
     """The command line of a worker. No secret is in it: those go to standard input.
 
@@ -58,6 +65,9 @@ def argv(
         str(settings.stall_timeout_s),
         "--orphan-timeout-s",
         str(settings.orphan_timeout_s),
+        # In one word: what people write may begin with a dash.
+        f"--name={name}",
+        f"--slate={slate}",
         "--secrets-stdin",
     ]
 

@@ -24,12 +24,18 @@ MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 
 
 class Start(msgspec.Struct, tag_field="request", tag="start", frozen=True):
-    """control -> host: receive a stream on ``links`` ports and forward it."""
+    """control -> host: receive a stream on ``links`` ports and forward it.
+
+    ``name`` is shown on its slate; ``slate`` is ``on``, ``off`` or the path of a picture or
+    movie on the host.
+    """
 
     stream_id: str
     psk: str
     forwards: list[str]
     links: int
+    name: str = ""
+    slate: str = "on"
 
     def __repr__(self) -> str:
         return f"Start({self.stream_id}, {self.links} links, {len(self.forwards)} forwards)"

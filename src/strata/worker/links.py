@@ -2,7 +2,7 @@
 
 A link whose way back is dead looks alive to librist: the sender's packets arrive. So the
 requests for lost packets may go out there and are swallowed. How it shows, with figures:
-docs/decisions/0012-dead-return-path.md.
+docs/decisions/0011-dead-return-path.md.
 """
 
 from __future__ import annotations

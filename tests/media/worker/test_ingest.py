@@ -10,10 +10,11 @@ from typing import Final
 import pytest
 from gi.repository import GLib
 
+from strata.worker.formats import Program
 from strata.worker.gst import Gst
 from strata.worker.ingest import Ingest
 from strata.worker.pace import Pace
-from strata.worker.units import AccessUnit, Program, codec_of
+from strata.worker.units import NO_TIME, AccessUnit
 from support.children import output_of
 from support.media import FPS, Probe, probe
 
@@ -79,10 +80,11 @@ async def test_every_picture_and_sound_comes_out_once_in_order(test_file: Path) 
     case.end()
     assert program.video is not None
     assert program.audio is not None
-    assert (codec_of(program.video), codec_of(program.audio)) == ("h264", "aac")
-    video = program.video.get_structure(0)
-    assert (video.get_int("width")[1], video.get_int("height")[1]) == (1280, 720)
-    assert video.get_string("stream-format") == "avc"
+    assert program.codecs == ("h264", "aac")
+    assert (program.video.width, program.video.height) == (1280, 720)
+    assert program.video.fps == FPS
+    assert "stream-format=(string)avc" in program.video.caps
+    assert (program.audio.rate, program.audio.frequency) == (48_000, 48_000)
     source: Probe = await probe(test_file)
     assert len(case.of("video")) == len(source.of("video"))
     assert len(case.of("audio")) == pytest.approx(len(source.of("audio")), abs=1)
@@ -96,9 +98,10 @@ async def test_every_picture_and_sound_comes_out_once_in_order(test_file: Path) 
     ]
     assert all(step == pytest.approx(1e9 / FPS, abs=1e6) for step in steps)
     for unit in case.units:
-        buffer = unit.sample.get_buffer()
-        assert buffer is not None
-        assert unit.size == buffer.get_size() > 0
+        assert unit.size == len(unit.data) > 0
+        assert unit.format == (program.video if unit.track == "video" else program.audio)
+        assert unit.format.config
+        assert unit.pts_ns != NO_TIME
     assert not case.failures
     assert not case.unusable
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strata.control import addresses
 from strata.control.addresses import check, file_url, is_public
 from strata.errors import AddressRefused, BadUrl, OperatorError
 from strata.settings import Forward
@@ -343,3 +344,18 @@ async def test_callers_may_be_waited_for_on_ports_that_nobody_else_needs(tmp_pat
     with pytest.raises(AddressRefused, match="names an address of this machine"):
         await check(local, rules, tmp_path, senders)
     assert await check(local, Forward(allow_private=True), tmp_path, senders) == local
+
+
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_a_slate_that_is_on_or_off_is_no_file(tmp_path: Path, setting: str) -> None:
+    assert addresses.slate(setting, tmp_path) == setting
+
+
+def test_a_slate_of_the_operators_lies_in_the_media_folder(tmp_path: Path) -> None:
+    assert addresses.slate("logo.png", tmp_path) == str(tmp_path / "logo.png")
+
+
+@pytest.mark.parametrize("setting", ["/etc/passwd", "../logo.png", "a/../../logo.png"])
+def test_a_slate_elsewhere_is_refused(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(AddressRefused):
+        addresses.slate(setting, tmp_path)

@@ -134,11 +134,21 @@ def test_live_means_media_and_every_forward_that_is_open(
 
 
 @given(state=states, input=inputs, f=forwards)
-def test_on_air_while_one_forward_makes_progress(
+def test_nothing_is_live_while_an_alarm_stands(
     state: State, input: InputState, f: list[ForwardState]
 ) -> None:
-    wanted = state in RUNNING and input == "receiving" and "live" in f
-    assert lifecycle.is_on_air(state, input, iter(f)) is wanted
+    new = lifecycle.observed(state, input, f, has_alarm=True)
+    assert new == state or new in lifecycle.TRANSITIONS[state]
+    if state in RUNNING and (not f or set(f) != {"stopped"}):
+        assert new == "degraded"
+
+
+@given(state=states, is_fed=st.booleans(), f=forwards)
+def test_on_air_while_one_forward_makes_progress(
+    state: State, is_fed: bool, f: list[ForwardState]
+) -> None:
+    wanted = state in RUNNING and is_fed and "live" in f
+    assert lifecycle.is_on_air(state, is_fed, iter(f)) is wanted
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from strata.control.live import Live
@@ -59,3 +60,52 @@ def test_two_streams_share_nothing() -> None:
     one, other = Live(), Live()
     one.hear(LIVE)
     assert not other.forwards
+
+
+LINK = wire.LinkStats(15000, "10.0.0.1:5000", 0.0, 0.0, 100, 9.0, "down")
+
+
+def stats(*links: wire.LinkStats) -> wire.Stats:
+    return msgspec.structs.replace(STATS, links=list(links))
+
+
+def test_a_link_that_goes_down_is_an_alarm_until_it_is_back() -> None:
+    live = Live()
+    assert not live.hear(stats(msgspec.structs.replace(LINK, state="up")))
+    assert not live.has_alarm
+    assert live.hear(stats(LINK))
+    assert live.links_down == (15000,)
+    assert live.has_alarm
+    assert not live.hear(stats(LINK))
+    assert live.hear(stats(msgspec.structs.replace(LINK, state="up")))
+    assert not live.has_alarm
+
+
+def test_a_port_that_nobody_has_used_is_no_alarm() -> None:
+    live = Live()
+    live.hear(stats(msgspec.structs.replace(LINK, peer=None)))
+    assert not live.has_alarm
+
+
+def test_a_slate_is_an_alarm_and_is_on_the_air() -> None:
+    live = Live()
+    live.hear(wire.Input("receiving", 0.0))
+    live.hear(wire.Program("live", "live"))
+    assert (live.has_alarm, live.is_fed) == (False, True)
+    live.hear(wire.Program("slate", "silence"))
+    live.hear(wire.Input("stalled", 30.0))
+    assert (live.has_alarm, live.is_fed) == (True, True)
+
+
+def test_nothing_on_the_air_after_something_is_an_alarm() -> None:
+    live = Live()
+    live.hear(wire.Input("receiving", 0.0))
+    live.hear(wire.Program("none", "none"))
+    assert (live.has_alarm, live.is_fed) == (False, True)
+    live.hear(wire.Program("none", "live"))
+    assert not live.has_alarm
+    live.hear(wire.Program("none", "none"))
+    live.hear(wire.Program("none", "silence"))
+    assert (live.has_alarm, live.is_fed) == (True, False)
+    live.hear(wire.Program("live", "live"))
+    assert not live.has_alarm

@@ -156,7 +156,9 @@ async def test_the_host_is_told_key_and_urls_and_the_answer_the_key(stage: Stage
     view = await stage.begin()
     assert view.psk is not None
     assert re.fullmatch(r"[A-Za-z0-9]{32}", view.psk.reveal())
-    assert stage.host.asked == [wire.Start(view.row.id, view.psk.reveal(), [URL], 2)]
+    assert stage.host.asked == [
+        wire.Start(view.row.id, view.psk.reveal(), [URL], 2, "Derby", "on")
+    ]
     assert (await stage.streams.view(OWNER, view.row.id)).psk is None
 
 
@@ -375,6 +377,7 @@ async def test_what_is_told_of_forwards_input_and_errors(stage: Stage) -> None:
             {"forward": "fwd_1", "code": "unreachable", "message": "RTMP connection refused"},
         ),
         ("input", {"state": "receiving"}),
+        ("program", {"video": "live", "audio": "live"}),
     ]
     assert view.live is not None
     assert view.live.stats is stats

@@ -58,7 +58,9 @@ class Stage:
         self.host = Host(self.settings, self.notices.append)
         monkeypatch.setattr(process, "argv", self._argv)
 
-    def _argv(self, stream_id: str, ports: Sequence[int], path: Path, *_: object) -> list[str]:
+    def _argv(
+        self, stream_id: str, ports: Sequence[int], path: Path, *_: object, **more: object
+    ) -> list[str]:
         mode = self.modes.pop(0) if len(self.modes) > 1 else self.modes[0]
         self.ports_tried.append(tuple(ports))
         listed = ",".join(map(str, ports))

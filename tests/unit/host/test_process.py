@@ -48,7 +48,11 @@ async def ended(one: Process) -> Exit:
 
 def test_the_command_line_is_one_that_the_worker_takes(tmp_path: Path) -> None:
     settings = Worker(buffer_ms=500, max_egress_kbps=0, stall_timeout_s=7.5, orphan_timeout_s=0)
-    command = process.argv("str_1", (15000, 15002), tmp_path / "str_1.sock", "::", settings)
+    command = process.argv(
+        *("str_1", (15000, 15002), tmp_path / "str_1.sock", "::", settings),
+        name="-the derby",
+        slate="off",
+    )
     assert command[:4] == [sys.executable, "-I", "-m", "strata.worker"]
     assert command[-1] == "--secrets-stdin"
     with pytest.MonkeyPatch.context() as patch:
@@ -58,6 +62,7 @@ def test_the_command_line_is_one_that_the_worker_takes(tmp_path: Path) -> None:
     assert config.ports == (15000, 15002)
     assert config.control_socket == tmp_path / "str_1.sock"
     assert config.bind == "::"
+    assert (config.slate.name, config.slate.wanted) == ("-the derby", False)
     assert config.buffer_ms == 500
     assert config.stats_interval_ms == 1000
     assert config.max_egress_kbps == 0

@@ -46,6 +46,8 @@ def test_what_stands_on_the_wire() -> None:
             "psk": "a-psk-of-the-tests",
             "forwards": ["rtmp://host/live/stream-key"],
             "links": 2,
+            "name": "",
+            "slate": "on",
         },
     }
     assert json.loads(wire.encode(wire.Frame(notice=SAID))) == {

@@ -122,7 +122,10 @@ def test_the_fields_have_the_names_that_others_rely_on() -> None:
     stats = json.loads(wire.encode(STATS))
     assert set(stats) == {
         *("event", "id", "bitrate_in_kbps", "bitrate_out_kbps", "buffer_ms", "uptime_s"),
-        *("cpu_percent", "rss_mb", "media", "flow", "links", "forwards"),
+        *("cpu_percent", "rss_mb", "media", "flow", "links", "forwards", "line"),
+    }
+    assert set(stats["line"]) == {
+        *("gaps", "damaged_frames", "bad_stamps", "clock_moves", "slates", "slate_s", "silence_s"),
     }
     assert set(stats["media"]["video"]) == {
         *("codec", "width", "height", "fps", "keyframe_interval_s"),

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 import pytest
 
 from strata.errors import StrataError
-from strata.rist import Counters, LinkCounters
+from strata.rist import Counters, LinkCounters, Mark
 from strata.wire.forward_url import ForwardUrl
 from strata.worker import intake, kinds
 from strata.worker import worker as worker_module
@@ -70,6 +70,7 @@ class FakeReceiver:
         self.ports = ports
         self.settings = settings
         self.waiting = b""
+        self.marks: list[Mark] = []
         self.packets = 0
         self.logs: list[tuple[str, str]] = []
         self.reports: list[dict[str, Any]] = []
@@ -90,10 +91,15 @@ class FakeReceiver:
     def fileno(self) -> int:
         return self._event
 
-    def take(self) -> bytes:
+    def lose(self, missing: int = 1, *, new_flow: bool = False) -> None:
+        """What is received next does not follow."""
+        self.marks.append(Mark(len(self.waiting), missing, new_flow))
+
+    def take_marked(self) -> tuple[bytes, list[Mark]]:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._event)
-        taken, self.waiting = self.waiting, b""
+        taken = self.waiting, self.marks
+        self.waiting, self.marks = b"", []
         return taken
 
     def take_logs(self) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 
 from strata.worker.formats import AudioFormat, Track, VideoFormat
 from strata.worker.line import Line
@@ -220,7 +221,7 @@ class Studio:
     def silent_for(self, track: Track, since: int) -> int:
         """The longest pause between two stamps of a track from then on."""
         stamps = [unit.dts_ns for _, unit in self.track(track, since)]
-        return max((b - a for a, b in zip(stamps, stamps[1:], strict=False)), default=0)
+        return max((b - a for a, b in pairwise(stamps)), default=0)
 
     def check_order(self) -> None:
         """Stamps of each track go on; pictures are shown after decoding."""

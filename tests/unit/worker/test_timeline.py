@@ -20,7 +20,7 @@ from strata.worker.timeline import (
     Timeline,
 )
 from strata.worker.units import NO_TIME, AccessUnit
-from unit.worker.streams import MS, SECOND, VIDEO, audio, video
+from unit.worker.streams import MS, VIDEO, audio, video
 
 
 def push(timeline: Timeline, unit: AccessUnit, now_ms: int) -> list[tuple[str, int]]:

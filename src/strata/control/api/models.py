@@ -51,10 +51,17 @@ class StreamIn(Body):
     )
     links: int = Field(default=2, ge=1, le=LINKS_MAX, description="ports, one per link")
     record: bool = Field(default=False, description="record into the media folder, too")
-    name: str = Field(default="", max_length=120)
+    name: str = Field(default="", max_length=120, description="shown on the slate, too")
+    slate: str = Field(
+        default="on",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f]+$",
+        description="while no media comes: on, off, or a picture or movie in the media folder",
+    )
 
     def request(self) -> StartRequest:
-        return StartRequest(tuple(self.forward_to), self.links, self.name, self.record)
+        return StartRequest(tuple(self.forward_to), self.links, self.name, self.record, self.slate)
 
 
 class ForwardOut(BaseModel):
@@ -132,7 +139,7 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "name": row.name,
         "state": row.state,
         "on_air": live is not None
-        and lifecycle.is_on_air(state, live.input.state, live.forward_states()),
+        and lifecycle.is_on_air(state, live.is_fed, live.forward_states()),
         "reason": row.reason,
         "detail": row.detail,
         "host": row.host,

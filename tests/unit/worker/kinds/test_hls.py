@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,38 @@ async def test_what_has_left_the_list_stays_for_as_long_as_a_list_is(tmp_path: P
     assert len(found) == 6
     listed = [line for line in (tmp_path / INDEX).read_text().splitlines() if "segment" in line]
     assert listed == [f"segment-{number}.ts" for number in found[-3:]]
+
+
+async def test_a_broadcast_that_is_not_over_leaves_its_playlist_open(tmp_path: Path) -> None:
+    ends = Ends()
+    made = output(tmp_path, ends)
+    for at_s in range(3):
+        made.push(unit(at_s))
+    await made.start()
+    made.end(is_over=False)
+    await asyncio.wait_for(ends.event.wait(), DEADLINE_S)
+    await made.stop()
+    assert ends.told == [None]
+    text = (tmp_path / INDEX).read_text()
+    assert f"segment-{numbers(tmp_path)[-1]}.ts" in text
+    assert "#EXT-X-ENDLIST" not in text
+
+
+async def test_pictures_of_another_encoder_begin_after_a_discontinuity(tmp_path: Path) -> None:
+    ends = Ends()
+    made = output(tmp_path, ends)
+    others = (replace(unit(at_s), format=replace(VIDEO, width=32)) for at_s in (2, 3))
+    for each in (unit(0), unit(1), *others):
+        made.push(each)
+    await made.start()
+    made.end()
+    await asyncio.wait_for(ends.event.wait(), DEADLINE_S)
+    await made.stop()
+    files = [(tmp_path / f"segment-{number}.ts").read_bytes() for number in numbers(tmp_path)]
+    assert files == [b"0", b"1", b"2 3"]
+    text = (tmp_path / INDEX).read_text()
+    assert text.count("#EXT-X-DISCONTINUITY\n") == 1
+    assert text.index("#EXT-X-DISCONTINUITY\n") > text.index(f"segment-{numbers(tmp_path)[1]}.ts")
 
 
 async def test_the_next_run_goes_on_after_a_discontinuity(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from strata.errors import BadUrl, DiskFull, StrataError
 from strata.wire import forward_url
 from strata.worker import kinds
-from strata.worker.formats import Program
+from strata.worker.formats import Program, VideoFormat
 from strata.worker.kinds import recording
 from strata.worker.kinds.recording import (
     PIECE_BYTES,
@@ -26,10 +27,12 @@ from strata.worker.kinds.recording import (
 )
 from strata.worker.output import Feed, Output
 from strata.worker.ts_keys import Packets
-from unit.worker.fakes import AUDIO, KEY_FRAME, SILENCE, VIDEO, picture, sound
+from strata.worker.units import AccessUnit
+from unit.worker.fakes import AUDIO, AVCC, KEY_FRAME, SILENCE, SPS, VIDEO, picture, sound
 
 DEADLINE_S = 10.0
 PROGRAM = Program(None, None)
+WHOLE = Program(VIDEO, AUDIO)
 TABLES = b"\x47\x40\x00\x10" + bytes(184)
 
 
@@ -276,9 +279,10 @@ def muxed(
     folder: Path,
     options: str = "",
     ends: Callable[[StrataError | None], None] = lambda error: None,
+    program: Program = WHOLE,
 ) -> Recording:
     url = forward_url.parse(f"file://{folder}/name.mkv{options}")
-    return kind(url, Program(VIDEO, AUDIO), 0, ends)
+    return kind(url, program, 0, ends)
 
 
 @pytest.mark.parametrize(
@@ -325,6 +329,100 @@ async def test_the_parts_of_a_recording_hold_all_of_it(
     assert sorted(data.count(KEY_FRAME) for data in found) == [1, 2]
     assert sum(data.count(SILENCE) for data in found) == 9
     assert made.bytes_out() == sum(picture(n).size for n in range(9)) + 9 * len(SILENCE)
+
+
+async def recorded(
+    kind: type[Recording], folder: Path, *units: AccessUnit, program: Program = WHOLE
+) -> list[bytes]:
+    """The files of a recording of these units, the oldest first."""
+    ends = Ends()
+    made = muxed(kind, folder, ends=ends, program=program)
+    await made.start()
+    for unit in units:
+        made.push(unit)
+    made.end()
+    await ends.wait()
+    assert ends.told == [None]
+    await made.stop()
+    return [path.read_bytes() for path in sorted(folder.iterdir(), key=number_of)]
+
+
+def number_of(path: Path) -> int:
+    return int(path.stem.partition("-")[2] or 0)
+
+
+@pytest.mark.parametrize("kind", [MkvRecording, Mp4Recording])
+@pytest.mark.parametrize(
+    "changed",
+    [replace(VIDEO, width=32, height=32, caps=VIDEO.caps.replace("16", "32"))],
+    ids=["a larger picture"],
+)
+async def test_pictures_that_do_not_fit_begin_another_file(
+    tmp_path: Path, kind: type[Recording], changed: VideoFormat
+) -> None:
+    before = [each(number) for number in range(3) for each in (picture, sound)]
+    after = [replace(picture(number), format=changed) for number in range(3, 6)]
+    files = await recorded(kind, tmp_path, *before, *after)
+    assert [data.count(KEY_FRAME) for data in files] == [1, 1]
+    assert sum(data.count(SILENCE) for data in files) == 3
+
+
+@pytest.mark.parametrize("kind", [MkvRecording, Mp4Recording])
+async def test_pictures_of_the_same_size_carry_their_own_parameter_sets(
+    tmp_path: Path, kind: type[Recording]
+) -> None:
+    other_sps = SPS[:-1] + b"\x6b"
+    other = replace(VIDEO, config=AVCC.replace(SPS, other_sps))
+    changed = [replace(picture(number), format=other) for number in range(3, 6)]
+    files = await recorded(
+        kind, tmp_path, *map(picture, range(3)), *changed, *map(picture, range(6, 9))
+    )
+    [data] = files
+    assert data.count(KEY_FRAME) == 3
+    assert data.count(len(other_sps).to_bytes(4, "big") + other_sps) == 1
+    # After that those of the beginning are not taken for granted any more.
+    assert data.count(len(SPS).to_bytes(4, "big") + SPS) == 1
+
+
+@pytest.mark.parametrize("kind", [MkvRecording, Mp4Recording])
+async def test_other_sound_waits_for_the_next_key_frame_and_another_file(
+    tmp_path: Path, kind: type[Recording]
+) -> None:
+    mono = replace(
+        AUDIO,
+        config=b"\x11\x88",
+        channels=1,
+        caps=AUDIO.caps.replace("1190", "1188").replace("channels=2", "channels=1"),
+    )
+    others = [replace(sound(number), format=mono) for number in range(2, 6)]
+    units = [picture(0), sound(0), picture(1), sound(1), picture(2), *others[:1], picture(3)]
+    files = await recorded(kind, tmp_path, *units, *others[1:])
+    assert [data.count(KEY_FRAME) for data in files] == [1, 1]
+    assert [data.count(SILENCE) for data in files] == [2, 3]
+
+
+@pytest.mark.parametrize("kind", [MkvRecording, Mp4Recording])
+async def test_what_was_not_announced_is_not_recorded(
+    tmp_path: Path, kind: type[Recording]
+) -> None:
+    units = [each(number) for number in range(3) for each in (sound, picture)]
+    [video] = await recorded(kind, tmp_path, *units, program=Program(VIDEO, None))
+    assert (video.count(KEY_FRAME), video.count(SILENCE)) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", [MkvRecording, Mp4Recording])
+async def test_sound_alone_is_recorded_at_once(tmp_path: Path, kind: type[Recording]) -> None:
+    [audio] = await recorded(
+        kind, tmp_path, *map(sound, range(3)), picture(0), program=Program(None, AUDIO)
+    )
+    assert (audio.count(KEY_FRAME), audio.count(SILENCE)) == (0, 3)
+
+
+async def test_parameter_sets_that_cannot_be_read_are_left_as_they_are(tmp_path: Path) -> None:
+    odd = replace(VIDEO, config=AVCC[:-1])
+    changed = [replace(picture(number), format=odd) for number in range(3, 6)]
+    [data] = await recorded(MkvRecording, tmp_path, *map(picture, range(3)), *changed)
+    assert data.count(KEY_FRAME) == 2
 
 
 async def test_a_stop_while_a_file_is_made_leaves_nothing_open(
