@@ -20,6 +20,8 @@ def format_of(caps: Gst.Caps) -> VideoFormat | AudioFormat:
     structure = caps.get_structure(0)
     name = str(structure.get_name())
     codec = CODECS.get(name, name)
+    if name == "audio/mpeg" and _int(structure, "mpegversion") == 1:
+        codec = "mp2"
     config = structure.get_value("codec_data")
     record = bytes(config.extract_dup(0, config.get_size())) if config is not None else b""
     text = str(caps.to_string())

@@ -22,11 +22,14 @@ from strata.worker.units import AccessUnit
 
 SECOND: Final = 1_000_000_000
 
-MARGIN: Final = SECOND * 15 // 100
-"""The slate stays so far behind where the live picture would be, so that there is room for
-the live picture when it comes back a little early."""
+MARGIN: Final = SECOND * 4 // 10
+"""The slate stays so far behind where the live picture would be, because that comes back a
+little later than it was: after an outage librist begins a new buffer, which was measured to be
+longer by 0.12 to 0.22 s."""
 BACK_MAX: Final = 10 * SECOND
 """A slate that is ready late fills no more than this of what has passed."""
+BEHIND_MAX: Final = 2 * SECOND
+"""Nor does anything begin further behind what has gone out of the other track."""
 DOUBTFUL: Final = 4
 """Pictures after a loss among which it shows whether it was one of the picture."""
 
@@ -75,6 +78,8 @@ class Line:
         self._ends: dict[Track, int] = {}
         """By track: the stamp at which what has gone out so far is over."""
         self._frame = 0
+        self._slate_lead = 0
+        """Where the slate is: its stamps less the time."""
         self._doubtful = 0
         """Pictures before which a hole is looked for."""
         self._in_dts = 0
@@ -94,11 +99,11 @@ class Line:
         self.liveness.look(now)
         if self.liveness.video == "slate":
             if before != "slate":
-                self._begin_slate()
-            self._fill_video(self._due(now), now)
-        elif before == "live" and self.liveness.video == "none":
-            self._close_gate()
-        if self.liveness.audio == "silence":
+                self._begin_slate(now)
+            self._fill_video(now + self._slate_lead - MARGIN, now)
+        elif self.liveness.video == "none":
+            self._is_open = False
+        if self.liveness.audio == "silence" and not self.timeline.is_late("audio"):
             self._fill_audio(self._sound_due(now), now)
         return self._rows.take(now, alone=self.liveness.is_alone)
 
@@ -112,31 +117,55 @@ class Line:
 
     def restarted(self) -> None:
         """Another sender, or the same one from its beginning: its clock may be another."""
-        self._close_gate()
+        self._is_open = False
+        self.timeline.expect_jump()
 
     # The sender's units.
 
     def _push_video(self, unit: AccessUnit, now: int) -> None:
+        if not self._follows(unit):
+            self._lose()
+        bad = self.timeline.bad("video")
+        placed = self.timeline.place(unit, now)
+        if self.timeline.bad("video") > bad:
+            self._lose()
+        for each in placed:
+            self._route(each, now)
+
+    def _push_audio(self, unit: AccessUnit, now: int) -> None:
+        for each in self.timeline.place(unit, now):
+            self._route(each, now)
+
+    def _lose(self) -> None:
+        """A picture is missing."""
+        self.counts.gaps += self._is_open
+        self._is_open = self._is_open and self.keep_damaged
+
+    def _route(self, unit: AccessUnit, now: int) -> None:
         if self.liveness.holds:
             self._is_open = False
-            return
-        if not self._follows(unit) and self._is_open:
-            self.counts.gaps += 1
-            if not self.keep_damaged:
-                self._close_gate()
-        if not (self._is_open or unit.key):
+        elif isinstance(unit.format, AudioFormat):
+            self._put_sound(unit, unit.format, now)
+        elif isinstance(unit.format, VideoFormat):
+            self._put_picture(unit, unit.format, now)
+
+    def _put_picture(self, unit: AccessUnit, format: VideoFormat, now: int) -> None:
+        if not (unit.key or (self._is_open and format == self.video_format)):
             self.counts.damaged_frames += self.liveness.video == "live"
             return
-        bad_before = self.timeline.bad_stamps
-        passed = self.timeline.push(unit, now)
-        if self.timeline.bad_stamps > bad_before:
-            self.counts.gaps += 1
-            passed = _from_key(passed)
-            if not passed:
-                self._close_gate()
-        if passed:
-            self._is_open = True
-            self._put_video(passed, now)
+        if self.liveness.video == "slate":
+            self._fill_video(unit.dts_ns, now)
+        self._is_open = self._put(unit, now)
+        if self._is_open:
+            self.video_format = format
+            self.liveness.went("video", now)
+
+    def _put_sound(self, unit: AccessUnit, format: AudioFormat, now: int) -> None:
+        if self.liveness.audio == "silence":
+            self._fill_audio(unit.dts_ns, now)
+        if self._put(unit, now):
+            self.audio_format = format
+            self.liveness.went("audio", now)
 
     def _follows(self, unit: AccessUnit) -> bool:
         """Whether no picture is missing before this one."""
@@ -156,37 +185,14 @@ class Line:
             return False
         return True
 
-    def _put_video(self, units: list[AccessUnit], now: int) -> None:
-        if self.liveness.video == "slate":
-            self._fill_video(units[0].dts_ns, now)
-        for unit in units:
-            self._put(unit, now)
-        format = units[-1].format
-        assert isinstance(format, VideoFormat)
-        self.video_format = format
-        self.liveness.went("video", now)
-
-    def _push_audio(self, unit: AccessUnit, now: int) -> None:
-        if self.liveness.holds:
-            return
-        for each in self.timeline.push(unit, now):
-            if self.liveness.audio == "silence":
-                self._fill_audio(each.dts_ns, now)
-            self._put(each, now)
-            assert isinstance(each.format, AudioFormat)
-            self.audio_format = each.format
-            self.liveness.went("audio", now)
-
-    def _close_gate(self) -> None:
-        self._is_open = False
-        self.timeline.expect_jump()
-
     # What stands in.
 
-    def _begin_slate(self) -> None:
+    def _begin_slate(self, now: int) -> None:
         self._frame = 0
+        self._is_open = False
         self.counts.slates += 1
-        self._close_gate()
+        due = self.timeline.edge("video", now)
+        self._slate_lead = (0 if due is None else due) - now
 
     def _fill_video(self, until: int, now: int) -> None:
         if self.slate is None or "video" not in self._ends:
@@ -196,7 +202,6 @@ class Line:
             data, key = frames[self._frame]
             self._frame = (self._frame + 1) % len(frames)
             self._put(AccessUnit(format, data, dts, dts, key), now)
-            self.timeline.took("video", dts)
             self.counts.slate_s += format.unit_ns / SECOND
 
     def _fill_audio(self, until: int, now: int) -> None:
@@ -204,12 +209,7 @@ class Line:
         data = silence.frame(format)
         for dts in self._steps(format, until):
             self._put(AccessUnit(format, data, dts, dts, True), now)
-            self.timeline.took("audio", dts)
             self.counts.silence_s += format.unit_ns / SECOND
-
-    def _due(self, now: int) -> int:
-        due = self.timeline.edge("video", now)
-        return 0 if due is None else due - MARGIN
 
     def _sound_due(self, now: int) -> int:
         """How far silence goes: as far as the picture; after sound alone, as far as time."""
@@ -221,18 +221,20 @@ class Line:
     def _steps(self, format: Format, until: int) -> range:
         """The stamps of units that fill up a track; the last one is over by then."""
         step = format.unit_ns
-        begin = self._ends.get(format.track, until - step)
-        return range(max(begin, until - BACK_MAX), until - step + 1, step)
+        other: Track = "audio" if format.track == "video" else "video"
+        begin = max(
+            self._ends.get(format.track, until - step),
+            self._ends.get(other, 0) - BEHIND_MAX,
+            until - BACK_MAX,
+        )
+        return range(begin, until - step + 1, step)
 
-    def _put(self, unit: AccessUnit, now: int) -> None:
-        end = max(unit.pts_ns, unit.dts_ns) + unit.format.unit_ns
-        self._ends[unit.track] = max(end, self._ends.get(unit.track, 0))
-        self._rows.add(unit, now)
-
-
-def _from_key(units: list[AccessUnit]) -> list[AccessUnit]:
-    """From the first picture on that can be decoded without those before."""
-    for index, unit in enumerate(units):
-        if unit.key:
-            return units[index:]
-    return []
+    def _put(self, unit: AccessUnit, now: int) -> bool:
+        """Whether it goes out: not where something else did in its place."""
+        sealed = self.timeline.seal(unit)
+        if sealed is None:
+            return False
+        end = max(sealed.pts_ns, sealed.dts_ns) + sealed.format.unit_ns
+        self._ends[sealed.track] = max(end, self._ends.get(sealed.track, 0))
+        self._rows.add(sealed, now)
+        return True

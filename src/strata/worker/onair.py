@@ -114,16 +114,31 @@ class OnAir:
 
     # The slate.
 
-    def set_slate(self, setting: str) -> None:
-        """``on``, ``off`` or the path of a file.
+    def configure(self, slate: str | None, holds: bool | None) -> None:
+        """Other settings; None leaves one as it is.
+
+        Args:
+            slate: ``on``, ``off`` or the path of a file.
+            holds: the slate goes on the air whatever comes in, or lets the picture back.
 
         Raises:
-            BadArguments: there is no such file, or it is none that can be shown.
+            BadArguments: there is no such file, or no slate to show. Nothing was changed.
         """
-        file = None
-        if setting not in ("on", "off"):
-            file = Path(setting)
-            check_file(file)
+        if slate not in (None, "on", "off"):
+            check_file(Path(slate))
+        if holds and (self.line.slate is None or slate not in (None, "on")):
+            raise BadArguments(
+                "there is no slate to show: it is off, or being made, or there has been no "
+                "picture yet whose form it could have"
+            )
+        if slate is not None:
+            self._set_slate(slate)
+        if holds is not None:
+            self.line.liveness.holds = holds
+            self._on_tick()
+
+    def _set_slate(self, setting: str) -> None:
+        file = None if setting in ("on", "off") else Path(setting)
         self._wanted = setting != "off"
         if file != self._settings.file or not self._wanted:
             self._drop_slate()
@@ -131,20 +146,6 @@ class OnAir:
             self._settings = replace(self._settings, file=file)
             self._slates = Slates(self._settings.cache, self._settings.name, file)
             self._make_slate()
-
-    def hold_slate(self, holds: bool) -> None:
-        """Puts the slate on the air whatever comes in, or lets the picture back.
-
-        Raises:
-            BadArguments: there is none.
-        """
-        if holds and self.line.slate is None:
-            raise BadArguments(
-                "there is no slate to show: it is off, or there has been no picture yet whose "
-                "form it could have"
-            )
-        self.line.liveness.holds = holds
-        self._on_tick()
 
     def _drop_slate(self) -> None:
         self._slate_for = None

@@ -114,7 +114,9 @@ class Segmenter:
 
     def _is_changed(self, unit: AccessUnit) -> bool:
         """Whether another encoder's pictures begin."""
-        return unit.key and unit.track == "video" and unit.format != self._format
+        return (
+            self._has_video and unit.key and unit.track == "video" and unit.format != self._format
+        )
 
     def _is_due(self, unit: AccessUnit) -> bool:
         """Whether to cut at this key frame: the next one would come too late."""

@@ -2,17 +2,22 @@
 
 Whatever the stamps of the sender do (begin anew with a restarted encoder, jump, step back,
 arrive damaged), what goes out counts on: each track strictly forwards, picture and sound
-moved by the same amount, and never further ahead than time has passed.
+moved by the same amount.
 
-A unit whose stamp does not fit is a *suspect*. It is kept aside for a moment. If what follows
-fits again, the stamp was damaged, and the suspects are dropped; if what follows goes on from
-the suspects, the sender's clock was set anew, and all of them are moved onto the line. So a
-damaged stamp never moves the line, and a new clock costs nothing.
+A stamp is believed when it continues its track: later than the one before, and by no more than
+time has passed. A unit whose stamp does not is a *suspect*, and kept aside for a moment. If what
+follows continues the track, the stamp was damaged, and the suspects are dropped; if what follows
+continues the suspects, the sender's clock was set anew, and all of them are moved to where the
+broadcast is by then. So a damaged stamp never moves the line, and a new clock costs nothing.
+
+Believed units may still be *late*: something else went out in their place (a slate), and they
+come in a burst behind it. They are left out, unless they stay late: then the sender's clock
+stood still, and is moved.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from strata.worker.formats import Track
@@ -22,221 +27,240 @@ MS: Final = 1_000_000
 SECOND: Final = 1_000 * MS
 
 STEP_MIN: Final = MS
-"""Between two units of a track. FLV counts in milliseconds, and two must not be equal."""
+"""Between two units of a track that go out. FLV counts in milliseconds, and two must not be
+equal."""
 SQUEEZE_MAX: Final = 40 * MS
-"""A unit that comes so little too early is moved up to the one before: less than anybody
-sees or hears. What would have to be moved further is a suspect."""
-AHEAD_MAX: Final = 2 * SECOND
-"""Further ahead of the passing of time no stamp is believed. What waited in the recovery
-buffer comes in a burst, and is not ahead."""
-BEHIND_MAX: Final = 2 * SECOND
-"""A sender whose clock falls further behind has paused it."""
-APART_MAX: Final = 4 * SECOND
-"""Between a track that has no past on this line, or none for so long, and the other one."""
-DRIFT: Final = 1_000
-"""Part of the passing time by which the sender's clock may go faster or slower than ours:
-more than any crystal, and nothing beside a damaged stamp."""
+"""A unit that comes so little too early is moved up behind the one before: less than anybody
+sees or hears."""
+SLACK: Final = 200 * MS
+"""By so much a stamp may go ahead of the time that has passed since the last: batches, and
+packets that waited for a repair."""
+LATE_MAX: Final = 2 * SECOND
+"""What is later than this is taken for a clock that stood still."""
+SHOWN_AFTER_MAX: Final = SECOND
+"""From decoding to showing: 16 pictures, at 16 a second."""
 
 SUSPECTS_SURE: Final = 6
-"""So many in a row that agree with one another are a new clock."""
-SUSPECTS_MAX: Final = 150
-SUSPECT_STEP_MAX: Final = SECOND
-"""Between two suspects that agree."""
+"""So many in a row that continue one another are a new clock."""
+SUSPECT_AGE_MAX: Final = SECOND
+APART_MAX: Final = 4 * SECOND
+"""Between picture and sound of one sender."""
+AWAY: Final = 2 * SECOND
+"""A picture that has not been heard of for so long leaves the lead to the sound."""
+STEADY: Final = SECOND // 2
+"""For so long at least units are late before the clock is moved for it; a burst is over by
+then, or brings more media than time."""
 
 
 @dataclass(slots=True)
-class _Edge:
-    """Where a track is.
+class _Track:
+    """Where one track is.
 
     Attributes:
-        out: the decoding time of its newest unit; nothing goes out at or below it.
-        live: the same of its newest live unit, or None for a track that has had none since
-            the clock was set.
-        at: when that came.
-        due: what the track is at when all goes as it should; follows ``live`` slowly.
+        out: the stamp of what went out last; nothing goes out at or before it.
+        came: the newest stamp of the sender that was believed, by its own clock; None for
+            none since that was set.
+        at: when that should have come: what comes late (a parser holds a unit back until the
+            next one, a recovery buffer stalls) says nothing of the sender's clock.
+        seen: when any unit came last; None for never.
+        late: the first of a row of late units, as when it came and its stamp.
+        bad: units that were dropped for their stamp.
     """
 
     out: int | None = None
-    live: int | None = None
+    came: int | None = None
     at: int = 0
-    due: int = 0
-
-    def at_time(self, now: int) -> int:
-        return self.due + (now - self.at)
-
-    def follow(self, dts: int, now: int) -> None:
-        """Takes in that a unit with this time came now."""
-        if self.live is None or dts < self.at_time(now) - BEHIND_MAX:
-            self.due = dts
-        else:
-            most = (now - self.at) // DRIFT
-            due = self.at_time(now)
-            self.due = due + max(-most, min(most, dts - due))
-        self.live, self.at = dts, now
+    seen: int | None = None
+    late: tuple[int, int] | None = None
+    bad: int = 0
+    suspects: list[tuple[AccessUnit, int]] = field(default_factory=list)
 
 
 class Timeline:
-    """Puts the units of one stream onto one line. All times are ns; ``now`` is any
-    monotonic clock.
+    """Puts the units of one stream onto one line. All times are ns; ``now`` is any monotonic
+    clock.
 
     Attributes:
-        bad_stamps: units that were dropped for their stamp.
         moves: how often the sender's clock was set anew.
     """
 
     def __init__(self) -> None:
-        self.bad_stamps = 0
         self.moves = 0
         self._offset = 0
-        self._edges: dict[Track, _Edge] = {"video": _Edge(), "audio": _Edge()}
-        self._suspects: list[tuple[AccessUnit, int]] = []
-        self._in_dts: dict[Track, int] = {}
+        self._tracks: dict[Track, _Track] = {"video": _Track(), "audio": _Track()}
+        self._completed: dict[Track, int] = {}
         self._expects_jump = False
 
-    def out(self, track: Track) -> int | None:
-        """Decoding time of what last went out of a track."""
-        return self._edges[track].out
+    @property
+    def bad_stamps(self) -> int:
+        """Units that were dropped for their stamp."""
+        return sum(track.bad for track in self._tracks.values())
+
+    def bad(self, track: Track) -> int:
+        """The same of one track."""
+        return self._tracks[track].bad
+
+    def is_late(self, track: Track) -> bool:
+        """Whether live units of the track come, and lie before what went out already."""
+        return self._tracks[track].late is not None
 
     def edge(self, track: Track, now: int) -> int | None:
-        """The decoding time that a live unit of the track would have now; None before any."""
+        """The stamp that a live unit of the track would have now; None before any."""
         other: Track = "audio" if track == "video" else "video"
-        for edge in (self._edges[track], self._edges[other]):
-            if edge.live is not None:
-                return edge.at_time(now)
+        for each in (self._tracks[track], self._tracks[other]):
+            if each.came is not None:
+                seen = each.at if each.seen is None else each.seen
+                return each.came + self._offset + min(now - each.at, now - seen + LATE_MAX)
         return None
 
     def expect_jump(self) -> None:
-        """The sender was restarted, or was away: the next key frame may set the clock."""
+        """The sender was restarted: its next key frame may set the clock."""
         self._expects_jump = True
 
-    def took(self, track: Track, dts: int) -> None:
-        """Something that did not come from the sender went out."""
-        edge = self._edges[track]
-        edge.out = dts if edge.out is None else max(edge.out, dts)
-
-    def push(self, unit: AccessUnit, now: int) -> list[AccessUnit]:
-        """What may go out, with its time on the line: mostly the unit itself."""
+    def place(self, unit: AccessUnit, now: int) -> list[AccessUnit]:
+        """What may go out now that this has come, with its place on the line: mostly the unit
+        itself; nothing; or several, of both tracks."""
         unit = self._complete(unit)
-        dts = unit.dts_ns + self._offset
-        if self._fits(unit.track, dts, now):
-            return self._accept(unit, now)
-        if self._is_late(unit.track, dts):
-            return []
-        return self._suspect(unit, now)
+        track = self._tracks[unit.track]
+        track.seen = now
+        if unit.dts_ns == track.came:
+            return []  # a copy
+        if self._continues(unit, now):
+            track.bad += len(track.suspects)
+            track.suspects.clear()
+            return self._believe(unit, now)
+        return self._doubt(unit, now)
+
+    def seal(self, unit: AccessUnit) -> AccessUnit | None:
+        """The unit as it goes out, or None where something else went out in its place."""
+        out = self._tracks[unit.track].out
+        dts, pts = unit.dts_ns, unit.pts_ns
+        if out is not None:
+            if dts < out + STEP_MIN - SQUEEZE_MAX:
+                return None
+            dts = max(dts, out + STEP_MIN)
+        self._tracks[unit.track].out = dts
+        pts = pts if dts <= pts <= dts + SHOWN_AFTER_MAX else dts
+        return unit if (pts, dts) == (unit.pts_ns, unit.dts_ns) else _at(unit, pts, dts)
 
     # Stamps that are missing.
 
     def _complete(self, unit: AccessUnit) -> AccessUnit:
-        """With both stamps. Without a decoding time it is the time of showing, unless that
-        would step back (pictures that are shown later than decoded)."""
+        """With both stamps. Without a decoding time it is that of showing, as in MPEG-2
+        systems, unless that would step back (pictures that are shown later than decoded)."""
         pts, dts = unit.pts_ns, unit.dts_ns
-        last = self._in_dts.get(unit.track)
         if dts == NO_TIME:
-            following = 0 if last is None else last + unit.format.unit_ns
-            is_early = following - SUSPECT_STEP_MAX < pts < following
-            dts = following if pts == NO_TIME or is_early else pts
+            last = self._completed.get(unit.track)
+            if pts == NO_TIME:
+                dts = 0 if last is None else last + unit.format.unit_ns
+            else:
+                steps_back = last is not None and last - SECOND < pts <= last
+                dts = last + STEP_MIN if last is not None and steps_back else pts
+        self._completed[unit.track] = dts
         if pts == NO_TIME:
             pts = dts
-        self._in_dts[unit.track] = dts
-        if (pts, dts) == (unit.pts_ns, unit.dts_ns):
-            return unit
-        return replace(unit, pts_ns=pts, dts_ns=dts)
+        return unit if (pts, dts) == (unit.pts_ns, unit.dts_ns) else _at(unit, pts, dts)
 
     # Whether a stamp can be true.
 
-    def _fits(self, track: Track, dts: int, now: int) -> bool:
-        edge = self._edges[track]
-        if edge.out is not None and dts < edge.out + STEP_MIN - SQUEEZE_MAX:
-            return False
-        due = self.edge(track, now)
-        if due is None:
-            return dts >= 0
-        if edge.live is None or (track != self._leader and now - edge.at > APART_MAX):
-            return dts >= 0 and abs(dts - self._due_of_leader(now)) <= APART_MAX
-        return dts <= due + AHEAD_MAX
+    def _continues(self, unit: AccessUnit, now: int) -> bool:
+        track = self._tracks[unit.track]
+        if track.came is not None:
+            return 0 < unit.dts_ns - track.came <= now - track.at + SLACK
+        due = self.edge(unit.track, now)
+        return due is None or abs(unit.dts_ns + self._offset - due) <= APART_MAX
 
-    def _due_of_leader(self, now: int) -> int:
-        due = self.edge(self._leader, now)
-        assert due is not None
-        return due
-
-    def _is_late(self, track: Track, dts: int) -> bool:
-        """Whether something else went out in the place of this unit: it comes back from a
-        pause that was filled, and is in order but for that."""
-        edge = self._edges[track]
-        if self._expects_jump or edge.out is None or edge.live is None:
-            return False
-        return edge.live < dts <= edge.out
-
-    # What becomes of it.
-
-    def _accept(self, unit: AccessUnit, now: int) -> list[AccessUnit]:
-        if unit.track == self._leader:
-            self._drop_suspects()
+    def _believe(self, unit: AccessUnit, now: int) -> list[AccessUnit]:
+        track = self._tracks[unit.track]
+        if track.came is None:
+            track.at = now
+        else:
+            # Late for good (a longer way, a clock that paused) is caught up with slowly.
+            step = unit.dts_ns - track.came
+            track.at = min(now, track.at + step + step // 8)
+        track.came = unit.dts_ns
+        if unit.key and unit.track == "video":
             self._expects_jump = False
-        edge = self._edges[unit.track]
-        dts = unit.dts_ns + self._offset
-        edge.follow(dts, now)
-        if edge.out is not None:
-            dts = max(dts, edge.out + STEP_MIN)
-        edge.out = dts
-        pts = self._shown(unit, dts)
-        if (pts, dts) == (unit.pts_ns, unit.dts_ns):
-            return [unit]
-        return [replace(unit, pts_ns=pts, dts_ns=dts)]
+        if track.out is not None and unit.dts_ns + self._offset < track.out - SQUEEZE_MAX:
+            if not self._stays_late(unit, track, now):
+                return []
+            self._offset = track.out + unit.format.unit_ns - unit.dts_ns
+            track.at = now
+            self.moves += 1
+        track.late = None
+        return [_at(unit, unit.pts_ns + self._offset, unit.dts_ns + self._offset)]
 
-    def _shown(self, unit: AccessUnit, dts: int) -> int:
-        """The time of showing: not before decoding, and not long after."""
-        pts = unit.pts_ns + self._offset
-        return pts if dts <= pts <= dts + AHEAD_MAX else dts
+    def _stays_late(self, unit: AccessUnit, track: _Track, now: int) -> bool:
+        """Whether the clock is to be moved, because this track will not catch up."""
+        if track.late is None:
+            track.late = now, unit.dts_ns
+        passed, brought = now - track.late[0], unit.dts_ns - track.late[1]
+        is_steady = passed >= STEADY and brought <= passed * 3 // 2
+        return is_steady and unit.key and unit.track == self._leader(now)
 
-    def _suspect(self, unit: AccessUnit, now: int) -> list[AccessUnit]:
-        leader = self._leader
-        if unit.track == leader:
-            last = next((u for u, _ in reversed(self._suspects) if u.track == leader), None)
-            if last is not None and not 0 < unit.dts_ns - last.dts_ns <= SUSPECT_STEP_MAX:
-                self._drop_suspects()
-        self._suspects.append((unit, now))
-        ours = [(u, at) for u, at in self._suspects if u.track == leader]
-        if ours and (
-            len(ours) >= SUSPECTS_SURE or (self._expects_jump and unit.track == leader and unit.key)
-        ):
-            return self._move(*ours[0] if len(ours) >= SUSPECTS_SURE else ours[-1])
-        if len(self._suspects) > SUSPECTS_MAX:
-            self._drop_suspects()
+    def _doubt(self, unit: AccessUnit, now: int) -> list[AccessUnit]:
+        track = self._tracks[unit.track]
+        suspects = track.suspects
+        is_leader = unit.track == self._leader(now)
+        begins = is_leader and self._expects_jump and unit.track == "video" and unit.key
+        if suspects and (begins or not _continues(suspects[-1], unit, now)):
+            track.bad += len(suspects)
+            suspects.clear()
+        suspects.append((unit, now))
+        if is_leader:
+            return self._move(unit.track) if begins or len(suspects) >= SUSPECTS_SURE else []
+        if len(suspects) >= SUSPECTS_SURE and self._is_beside(suspects[0]):
+            return self._release(unit.track)
+        while now - suspects[0][1] > SUSPECT_AGE_MAX:
+            del suspects[0]
+            track.bad += 1
         return []
 
-    @property
-    def _leader(self) -> Track:
-        """Whose clock counts."""
-        edge = self._edges["video"]
-        return "video" if edge.live is not None or edge.out is not None else "audio"
+    def _is_beside(self, suspect: tuple[AccessUnit, int]) -> bool:
+        """Whether it can belong to what the leading track brings."""
+        unit, at = suspect
+        leader = self._tracks[self._leader(at)]
+        if leader.came is None:
+            return False
+        due = leader.came + at - leader.at
+        return abs(unit.dts_ns - due) <= APART_MAX
 
-    def _move(self, first: AccessUnit, at: int) -> list[AccessUnit]:
-        """Sets the clock so that ``first``, which came at ``at``, follows what is out."""
-        due = self.edge(first.track, at)
-        assert due is not None
-        out = self._edges[first.track].out
-        if out is not None:
-            due = max(due, out + first.format.unit_ns)
-        self._offset = due - first.dts_ns
+    def _leader(self, now: int) -> Track:
+        """Whose clock counts."""
+        seen = self._tracks["video"].seen
+        return "video" if seen is not None and now - seen <= AWAY else "audio"
+
+    def _move(self, name: Track) -> list[AccessUnit]:
+        """Sets the clock so that the suspects of the leading track follow what is out; then
+        those of the other track are seen with other eyes."""
+        track = self._tracks[name]
+        first, at = track.suspects[0]
+        due = self.edge(name, at)
+        if track.out is not None:
+            after = track.out + first.format.unit_ns
+            due = after if due is None else max(due, after)
+        if due is not None:
+            self._offset = due - first.dts_ns
         self._expects_jump = False
         self.moves += 1
-        leader = self._edges[first.track]
-        for edge in self._edges.values():
-            # The other track's distance to this one may be another now.
-            edge.live = None
-        leader.follow(due, at)
-        held, self._suspects = self._suspects, []
-        found: list[AccessUnit] = []
-        for unit, came_at in held:
-            dts = unit.dts_ns + self._offset
-            if self._fits(unit.track, dts, came_at):
-                found += self._accept(unit, came_at)
-            else:
-                self.bad_stamps += 1
+        other: Track = "audio" if name == "video" else "video"
+        self._tracks[other].came = None
+        found = self._release(name)
+        waiting, self._tracks[other].suspects = self._tracks[other].suspects, []
+        for unit, came_at in waiting:
+            found += self.place(unit, came_at)
         return found
 
-    def _drop_suspects(self) -> None:
-        self.bad_stamps += len(self._suspects)
-        self._suspects.clear()
+    def _release(self, name: Track) -> list[AccessUnit]:
+        track = self._tracks[name]
+        suspects, track.suspects = track.suspects, []
+        return [placed for unit, at in suspects for placed in self._believe(unit, at)]
+
+
+def _continues(suspect: tuple[AccessUnit, int], unit: AccessUnit, now: int) -> bool:
+    before, at = suspect
+    return 0 < unit.dts_ns - before.dts_ns <= now - at + SLACK
+
+
+def _at(unit: AccessUnit, pts: int, dts: int) -> AccessUnit:
+    return replace(unit, pts_ns=pts, dts_ns=dts)

@@ -235,10 +235,7 @@ class Worker:
 
     def _configure(self, command: wire.Configure) -> wire.Event:
         try:
-            if command.slate is not None:
-                self._on_air.set_slate(command.slate)
-            if command.slate_now is not None:
-                self._on_air.hold_slate(command.slate_now)
+            self._on_air.configure(command.slate, command.slate_now)
         except StrataError as error:
             return wire.Error(error.message, error.code, id=command.id)
         if command.keep_damaged is not None:

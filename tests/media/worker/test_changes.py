@@ -189,6 +189,6 @@ async def test_settings_are_changed_while_it_runs(tmp_path: Path, test_file: Pat
         assert len(told) > 25
         second = await worker.ask("add_forward", url=nginx.url(f"{KEY}-2"))
         assert second["code"] == "over_cap"
-        for bad in ({"slate": "on"}, {"stats_interval_ms": 1}, {"max_egress_kbps": "many"}):
+        for bad in ({"slate": "/no/file"}, {"stats_interval_ms": 1}, {"max_egress_kbps": "many"}):
             assert (await worker.ask("configure", **bad))["event"] == "error"
         assert await worker.stop() == 0

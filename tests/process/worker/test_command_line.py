@@ -170,7 +170,7 @@ PLUGINS = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "gstreamer-1.0"
     [
         ("libgstmpegtsdemux.so", "tsdemux", "gstreamer1.0-plugins-bad", []),
         ("libgstrtmp2.so", "rtmp2sink", "gstreamer1.0-plugins-bad", [RTMP]),
-        ("libgstflv.so", "flvmux", "gstreamer1.0-plugins-good", [RTMP]),
+        ("libgstmatroska.so", "matroskamux", "gstreamer1.0-plugins-good", ["file:///tmp/x.mkv"]),
         ("libgstsrt.so", "srtsink", "gstreamer1.0-plugins-bad", ["srt://host:9000"]),
         ("libgstisomp4.so", "mp4mux", "gstreamer1.0-plugins-good", ["file:///tmp/x.mp4"]),
     ],
@@ -203,7 +203,7 @@ async def test_a_missing_element(
 
 
 NEEDED = {
-    *("libgstcoreelements.so", "libgstapp.so", "libgstmpegtsdemux.so", "libgstflv.so"),
+    *("libgstcoreelements.so", "libgstapp.so", "libgstmpegtsdemux.so"),
     *("libgstvideoparsersbad.so", "libgstaudioparsers.so", "libgstrtmp2.so"),
     "libgstdebug.so",
 }

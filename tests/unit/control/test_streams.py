@@ -156,9 +156,7 @@ async def test_the_host_is_told_key_and_urls_and_the_answer_the_key(stage: Stage
     view = await stage.begin()
     assert view.psk is not None
     assert re.fullmatch(r"[A-Za-z0-9]{32}", view.psk.reveal())
-    assert stage.host.asked == [
-        wire.Start(view.row.id, view.psk.reveal(), [URL], 2, "Derby", "on")
-    ]
+    assert stage.host.asked == [wire.Start(view.row.id, view.psk.reveal(), [URL], 2, "Derby", "on")]
     assert (await stage.streams.view(OWNER, view.row.id)).psk is None
 
 

@@ -60,7 +60,8 @@ def test_sound_is_compared_by_what_a_decoder_is_told() -> None:
     assert replace(AUDIO, caps="audio/mpeg") == AUDIO
     for change in ({"config": b"\x11\x88"}, {"rate": 44_100}, {"channels": 1}):
         assert replace(AUDIO, **change) != AUDIO
-    assert AudioFormat("x", b"", "") != VideoFormat("x", b"", "")
+    sound: Format = AudioFormat("x", b"", "")
+    assert sound != VideoFormat("x", b"", "")
 
 
 @pytest.mark.parametrize(
