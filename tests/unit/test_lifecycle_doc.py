@@ -10,13 +10,15 @@ import pytest
 
 from strata.control import lifecycle
 from strata.host import supervised
-from strata.worker import forward
+from strata.worker import forward, liveness
 
 DOC = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
 TABLES: dict[str, Mapping[str, frozenset[str]]] = {
     "Stream": lifecycle.TRANSITIONS,  # type: ignore[dict-item]
     "Worker, seen from its host": supervised.TRANSITIONS,  # type: ignore[dict-item]
+    "Picture, on the air": liveness.VIDEO_TRANSITIONS,  # type: ignore[dict-item]
+    "Sound, on the air": liveness.AUDIO_TRANSITIONS,  # type: ignore[dict-item]
     "Forward": forward.TRANSITIONS,  # type: ignore[dict-item]
 }
 

@@ -200,7 +200,6 @@ def test_another_format_does_not_cut_where_players_need_no_mark(changed: AccessU
     assert [each.units for each in cut(Segmenter(4, True, limit_s=6), units)] == [units]
 
 
-@pytest.mark.xfail(strict=True, reason="without pictures a picture cuts as one of another format")
 def test_a_picture_that_was_not_announced_does_not_cut() -> None:
     units = [sound(0.0), unit(0.02, key=True), sound(0.04)]
     assert [each.units for each in cut(Segmenter(4, has_video=False), units)] == [units]

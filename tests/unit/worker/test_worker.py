@@ -578,7 +578,6 @@ async def test_what_cannot_be_shown_is_refused_whole(
         assert FakeOutput.made[-1].share_kbps == 0
 
 
-@pytest.mark.xfail(strict=True, reason="configure sets the slate before it knows of slate_now")
 @in_virtual_time
 async def test_a_slate_that_cannot_be_shown_now_is_not_set_either(tmp_path: Path) -> None:
     async with running(tmp_path) as case:
