@@ -21,6 +21,7 @@ from strata.worker.egress import Claim
 from strata.worker.flow import Flow
 from strata.worker.output import Feed, Output
 from strata.worker.pipeline import STOP_DEADLINE_S as STOP_OUTPUT_DEADLINE_S
+from strata.worker.progress import Progress
 from strata.worker.ts_keys import Packets
 from strata.worker.units import AccessUnit
 
@@ -37,8 +38,6 @@ TRANSITIONS: Final[dict[ForwardState, frozenset[ForwardState]]] = {
 
 PROGRESS_POLL_S: Final = 0.25
 LIVE_POLL_S: Final = 1.0
-PAUSE_S: Final = 1.0
-"""After so long without media a destination gets its time to take some anew."""
 SLOW_TELL_S: Final = 10.0
 """A destination that is too slow is told of this often at most."""
 FLUSH_DEADLINE_S: Final = 5.0
@@ -90,11 +89,9 @@ class Forward:
         self._is_started = False
         self._is_over = True
         self._change: asyncio.Future[None] | None = None
-        self._offered_at = self._offered_since = 0.0
-        self._progress_at: float | None = None
+        self._progress = Progress()
         self._live_since: float | None = None
         self._before = Totals()
-        self._bytes_now = 0
         self._slow_at = -SLOW_TELL_S
         self._dropped_seen = 0
 
@@ -121,7 +118,8 @@ class Forward:
 
     @property
     def progress_age_s(self) -> float | None:
-        return None if self._progress_at is None else time.monotonic() - self._progress_at
+        at = self._progress.at
+        return None if at is None else time.monotonic() - at
 
     def takes_over(self, old: Forward) -> None:
         """Counts on from the one that this replaces."""
@@ -163,19 +161,13 @@ class Forward:
 
     def push(self, unit: AccessUnit) -> None:
         if self._output is not None and not self._is_changing:
-            self._note_offer()
+            self._progress.offer(time.monotonic())
             self._output.push(unit)
 
     def push_packets(self, packets: Packets) -> None:
         if self._output is not None:
-            self._note_offer()
+            self._progress.offer(time.monotonic())
             self._output.push_packets(packets)
-
-    def _note_offer(self) -> None:
-        now = time.monotonic()
-        if now - self._offered_at > PAUSE_S:
-            self._offered_since = now
-        self._offered_at = now
 
     # Life.
 
@@ -332,7 +324,7 @@ class Forward:
     ) -> None:
         """Returns when asked to stop, or the flow changes; raises when the destination stops
         taking media."""
-        self._started_at = time.monotonic()
+        self._progress.begin(time.monotonic())
         while not (self._stop.done() or change.done()):
             poll_s = LIVE_POLL_S if self.state == "live" else PROGRESS_POLL_S
             await _first(ended, self._stop, change, timeout_s=poll_s)
@@ -343,17 +335,14 @@ class Forward:
 
     def _look_at_progress(self, output: Output) -> None:
         now = time.monotonic()
-        taken = output.bytes_out()
         idle = output.idle()
-        if taken > self._bytes_now:
-            self._bytes_now = taken
-            self._progress_at = now
+        if self._progress.take(output.bytes_out(), now):
             if self.state != "live" and idle is None:
                 self._live_since = now
                 self._advance("live", "")
                 self._prove(None)
         elif idle is not None:
-            self._started_at = now
+            self._progress.wait(now)
             self._pause(idle)
         else:
             self._check_deadline(now)
@@ -371,14 +360,12 @@ class Forward:
 
     def _check_deadline(self, now: float) -> None:
         is_live = self.state == "live"
-        since = max(self._started_at, self._offered_since)
-        if is_live and self._progress_at is not None:
-            since = max(since, self._progress_at)
         deadline_s = self._kind.PROGRESS_S if is_live else self._kind.FIRST_PROGRESS_S
-        if now - since > deadline_s and now - self._offered_at < deadline_s:
+        stalled_s = self._progress.stalled_s(deadline_s, now, is_live=is_live)
+        if stalled_s is not None:
             raise DestinationError(
-                f"{self.url.shown} has taken nothing for {now - since:.0f} s although media "
-                "is offered; connecting anew"
+                f"{self.url.shown} has taken nothing for {stalled_s:.0f} s although media is "
+                "offered; connecting anew"
             )
 
     def _look_at_losses(self, output: Output) -> None:
@@ -398,7 +385,6 @@ class Forward:
     async def _retire(self, output: Output) -> None:
         self._before = self.totals
         self._output = None
-        self._bytes_now = 0
         self._live_since = None
         await output.stop()
 
