@@ -55,7 +55,7 @@ class FlvTags:
         if at_ms < 0:
             return []
         tags = []
-        if self._told.get(unit.track) != unit.format:
+        if not unit.format.is_same(self._told.get(unit.track)):
             self._told[unit.track] = unit.format
             tags.append(_config(unit.format, at_ms))
         if unit.track == "audio":

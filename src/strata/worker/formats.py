@@ -30,6 +30,7 @@ class Format:
         config: configuration record: ``avcC`` or ``hvcC`` (ISO/IEC 14496-15), for AAC the
             AudioSpecificConfig (ISO/IEC 14496-3 section 1.6.2); empty where none is known.
         caps: the same and more in GStreamer's words, for what is built of its elements.
+        unit_ns: how long one unit lasts, as far as the format tells.
     """
 
     track: ClassVar[Track]
@@ -37,11 +38,18 @@ class Format:
     codec: str
     config: bytes
     caps: str = field(compare=False)
+    unit_ns: int = field(init=False, compare=False, repr=False)
 
-    @property
-    def unit_ns(self) -> int:
-        """How long one unit lasts, as far as the format tells."""
+    def __post_init__(self) -> None:
+        # Asked for with every unit, so it is reckoned once.
+        object.__setattr__(self, "unit_ns", self._reckon())
+
+    def _reckon(self) -> int:
         raise NotImplementedError
+
+    def is_same(self, other: Format | None) -> bool:
+        """Equal; quick where it is the very same, as it mostly is."""
+        return self is other or self == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,7 @@ class VideoFormat(Format):
     fps: Fraction | None = field(default=None, compare=False)
     profile: str | None = None
 
-    @property
-    def unit_ns(self) -> int:
+    def _reckon(self) -> int:
         return int(1_000_000_000 / (self.fps or USUAL_FPS))
 
 
@@ -83,8 +90,7 @@ class AudioFormat(Format):
                 return FREQUENCIES[index]
         return self.rate or USUAL_RATE
 
-    @property
-    def unit_ns(self) -> int:
+    def _reckon(self) -> int:
         return FRAME_SAMPLES * 1_000_000_000 // self.frequency
 
 

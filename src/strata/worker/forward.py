@@ -159,10 +159,10 @@ class Forward:
         """Whether what comes now is for the next connection."""
         return self._change is not None and self._change.done()
 
-    def push(self, unit: AccessUnit) -> None:
+    def push(self, *units: AccessUnit) -> None:
         if self._output is not None and not self._is_changing:
             self._progress.offer(time.monotonic())
-            self._output.push(unit)
+            self._output.push(*units)
 
     def push_packets(self, packets: Packets) -> None:
         if self._output is not None:

@@ -7,7 +7,7 @@ comes back, begins with a key frame at once instead of waiting for the next one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from strata.worker.egress import Rate
@@ -60,8 +60,7 @@ class Hub:
     def prime(self, forward: Forward) -> None:
         """Gives a forward what there is since the last key frame; the rest comes by itself."""
         if forward.feed == "units":
-            for unit in self._units:
-                forward.push(unit)
+            forward.push(*self._units)
         elif forward.takes_bursts or time.monotonic() - self._packets_key_at < AT_ONCE_S:
             for packets in self._packets:
                 forward.push_packets(packets)
@@ -82,13 +81,13 @@ class Hub:
                 if forward.feed == "packets":
                     forward.push_packets(packets)
 
-    def push(self, units: Iterable[AccessUnit]) -> None:
+    def push(self, units: Sequence[AccessUnit]) -> None:
         """Units in the order in which they go out."""
-        takers = [forward for forward in self._takers if forward.feed == "units"]
         for unit in units:
             self._remember(unit)
-            for forward in takers:
-                forward.push(unit)
+        for forward in self._takers:
+            if units and forward.feed == "units":
+                forward.push(*units)
 
     def _remember_packets(self, packets: Packets, now: float) -> None:
         if packets.key:

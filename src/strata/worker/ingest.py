@@ -37,6 +37,11 @@ section 5.14.1). h265parse 1.22 has to be told: looking for their ends itself, i
 first byte of the next for the last of this one, and gives each unit the stamps of the one
 before."""
 
+WHOLE: Final = (1 << 63) - 1
+"""As many bytes as there are."""
+_DELTA: Final = int(Gst.BufferFlags.DELTA_UNIT)
+_DISCONT: Final = int(Gst.BufferFlags.DISCONT)
+
 TS_CAPS: Final = "video/mpegts,systemstream=true,packetsize=188"
 
 
@@ -227,14 +232,14 @@ def _unit(branch: _Branch, sample: Any) -> AccessUnit | None:
     buffer, format = sample.get_buffer(), branch.learn(sample.get_caps())
     if format is None:
         return None
-    size = buffer.get_size()
+    flags = int(buffer.get_flags())
     return AccessUnit(
-        format=format,
-        data=buffer.extract_dup(0, size),
-        pts_ns=_time(buffer.pts),
-        dts_ns=_time(buffer.dts),
-        key=not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT),
-        follows=not buffer.has_flags(Gst.BufferFlags.DISCONT),
+        format,
+        buffer.extract_dup(0, WHOLE),
+        _time(buffer.pts),
+        _time(buffer.dts),
+        not flags & _DELTA,
+        not flags & _DISCONT,
     )
 
 

@@ -150,7 +150,7 @@ class Line:
             self._put_picture(unit, unit.format, now)
 
     def _put_picture(self, unit: AccessUnit, format: VideoFormat, now: int) -> None:
-        if not (unit.key or (self._is_open and format == self.video_format)):
+        if not (unit.key or (self._is_open and format.is_same(self.video_format))):
             self.counts.damaged_frames += self.liveness.video == "live"
             return
         if self.liveness.video == "slate":

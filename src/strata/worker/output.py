@@ -83,7 +83,7 @@ class Output(ABC):
     @abstractmethod
     async def start(self) -> None: ...
 
-    def push(self, unit: AccessUnit) -> None:
+    def push(self, *units: AccessUnit) -> None:
         raise AssertionError(f"{self.url.kind} is fed {self.FEED}")
 
     def push_packets(self, packets: Packets) -> None:
@@ -214,10 +214,10 @@ class Gate:
         self._is_open = False
         self.was_open = False
 
-    def passes(self, unit: AccessUnit, has_room: Callable[[], bool]) -> bool:
+    def passes(self, unit: AccessUnit, has_room: bool) -> bool:
         if not self._is_open and not self._may_open(unit):
             return False
-        self._is_open = has_room()
+        self._is_open = has_room
         self.was_open = self.was_open or self._is_open
         return self._is_open
 

@@ -87,10 +87,11 @@ class Segmented(Output):
     async def start(self) -> None:
         self._tasks.spawn("hls", self._run())
 
-    def push(self, unit: AccessUnit) -> None:
-        ended = self._segmenter.add(unit)
-        if ended is not None:
-            self._enqueue(ended)
+    def push(self, *units: AccessUnit) -> None:
+        for unit in units:
+            ended = self._segmenter.add(unit)
+            if ended is not None:
+                self._enqueue(ended)
 
     def end(self, *, is_over: bool = True) -> None:
         self._is_over = is_over

@@ -17,7 +17,7 @@ stood still, and is moved.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from strata.worker.formats import Track
@@ -188,7 +188,8 @@ class Timeline:
             track.at = now
             self.moves += 1
         track.late = None
-        return [_at(unit, unit.pts_ns + self._offset, unit.dts_ns + self._offset)]
+        offset = self._offset
+        return [_at(unit, unit.pts_ns + offset, unit.dts_ns + offset) if offset else unit]
 
     def _stays_late(self, unit: AccessUnit, track: _Track, now: int) -> bool:
         """Whether the clock is to be moved, because this track will not catch up."""
@@ -263,4 +264,4 @@ def _continues(suspect: tuple[AccessUnit, int], unit: AccessUnit, now: int) -> b
 
 
 def _at(unit: AccessUnit, pts: int, dts: int) -> AccessUnit:
-    return replace(unit, pts_ns=pts, dts_ns=dts)
+    return AccessUnit(unit.format, unit.data, pts, dts, unit.key, unit.follows)

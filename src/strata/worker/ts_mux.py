@@ -50,7 +50,7 @@ class TsMuxer:
         return self._writer.take()
 
     def _write(self, unit: AccessUnit) -> None:
-        if self._formats.get(unit.track) != unit.format:
+        if not unit.format.is_same(self._formats.get(unit.track)):
             self._learn(unit.format)
         if unit.track == "video":
             assert self._video is not None

@@ -220,8 +220,8 @@ class FakeOutput(Output):
         await asyncio.sleep(0.1)
         self.started.set()
 
-    def push(self, unit: AccessUnit) -> None:
-        self.units.append(unit)
+    def push(self, *units: AccessUnit) -> None:
+        self.units += units
 
     def push_packets(self, packets: Packets) -> None:
         self.packets.append(packets)

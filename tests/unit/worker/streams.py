@@ -48,7 +48,7 @@ class Sender:
         lag: by track, how much later than its stamp says a unit arrives.
         b_frames: two of them between each two other pictures.
         jitter: pictures come at irregular times (variable frame rate).
-        asleep: pictures and sound are not made.
+        jumps: when its clock was set anew, by its own passing time, and by how much.
     """
 
     fps: Fraction = Fraction(25)
@@ -62,6 +62,7 @@ class Sender:
     clock: dict[Track, int] = field(default_factory=lambda: {"video": 0, "audio": 0})
     lag: dict[Track, int] = field(default_factory=lambda: {"video": 0, "audio": 0})
     index: dict[Track, int] = field(default_factory=lambda: {"video": 0, "audio": 0})
+    jumps: list[tuple[int, int]] = field(default_factory=list)
     key_due: int = 0
     next_format: VideoFormat | None = None
 
@@ -85,13 +86,16 @@ class Sender:
         if key:
             self.key_due = at + self.key_s * SECOND
             self.format = self.next_format or self.format
-        dts = at + self.clock["video"]
+        dts = self._stamp("video", at)
         pts = dts + (int(3 * SECOND / self.fps) if self.b_frames and is_anchor else 0)
         if self.no_dts:
             dts = -1
         elif self.no_pts:
             pts = -1
         return AccessUnit(self.format, b"v%d" % number, pts, dts, key)
+
+    def _stamp(self, track: Track, at: int) -> int:
+        return at + self.clock[track] + sum(by for since, by in self.jumps if since <= at)
 
     def _at(self, number: int) -> int:
         wobble = (number * 7919 % 13) * MS if self.jitter else 0
@@ -103,7 +107,7 @@ class Sender:
             number = self.index["audio"]
             self.index["audio"] += 1
             if self.has["audio"]:
-                dts = at + self.clock["audio"]
+                dts = self._stamp("audio", at)
                 unit = AccessUnit(AUDIO, b"a%d" % number, dts, dts, True)
                 found.append((at + self.lag["audio"], unit))
         return found
@@ -131,6 +135,8 @@ class Studio:
         self.set_slate(slate)
         self.now = 0
         self.went: list[tuple[int, AccessUnit]] = []
+        self.paused = 0
+        """For how long the sender stood still."""
         self.sent_at: dict[bytes, int] = {}
         self.changes: dict[Track, deque[Change]] = {"video": deque(), "audio": deque()}
         self.base = 1_000 * SECOND
@@ -138,29 +144,44 @@ class Studio:
         self._has_lost: dict[Track, bool] = {"video": False, "audio": False}
         self._has_begun = False
         self._steps = 0
-        self.behind = 0
-        """By how much what went out of the picture was ever behind the passing of time."""
-        self._first: int | None = None
+        self.sealed: dict[Track, list[tuple[int, int]]] = {"video": [], "audio": []}
+        """What was put out, as when and with which stamp."""
+        self._watch()
 
     def set_slate(self, slate: Slate | None) -> None:
         self.line.slate = slate
         self.line.liveness.can_slate = slate is not None
 
-    def run(self, seconds: float, *, cut: bool = False, stall: bool = False) -> None:
+    def _watch(self) -> None:
+        timeline = self.line.timeline
+        seal = timeline.seal
+
+        def watched(unit: AccessUnit) -> AccessUnit | None:
+            sealed = seal(unit)
+            if sealed is not None:
+                self.sealed[unit.track].append((self.now, sealed.dts_ns))
+            return sealed
+
+        timeline.seal = watched  # type: ignore[method-assign]
+
+    def run(
+        self, seconds: float, *, cut: bool = False, stall: bool = False, pause: bool = False
+    ) -> None:
         """Lets time pass.
 
         Args:
             cut: what is sent is lost.
             stall: what is sent waits on the link, and comes all at once afterwards.
+            pause: the sender and its clock stand still.
         """
         end = self.now + int(seconds * SECOND)
         while self.now < end:
             self.now += STEP
+            self.paused += pause * STEP
             self._steps += 1
-            arrived = [unit for _, unit in self.sender.units(self.now)]
+            arrived = [unit for _, unit in self.sender.units(self.now - self.paused)]
             if cut:
-                for unit in arrived:
-                    self._has_lost[unit.track] = True
+                self._lose(arrived)
                 arrived = []
             elif stall:
                 self._held += arrived
@@ -173,15 +194,26 @@ class Studio:
                 self.line.liveness.begin()
             if self._steps % TICK_EVERY == 0:
                 self._out(self.line.tick(self.now + self.base))
-            self._measure()
 
-    def _measure(self) -> None:
-        out = self.line.timeline.out("video")
-        if out is None:
-            return
-        if self._first is None:
-            self._first = out - self.now
-        self.behind = max(self.behind, self.now + self._first - out)
+    def lose_held(self, begin: float, end: float) -> None:
+        """Loses a part of what waits on the link, and lets the rest arrive.
+
+        Args:
+            begin, end: the part, from 0 to 1.
+        """
+        size = len(self._held)
+        held, self._held = self._held, []
+        self._push(held[: int(begin * size)])
+        self._lose(held[int(begin * size) : int(end * size)])
+        self._push(held[int(end * size) :])
+
+    def jump(self, seconds: float) -> None:
+        """The sender sets its clock anew."""
+        self.sender.jumps.append((self.now - self.paused, round(seconds * SECOND)))
+
+    def _lose(self, units: list[AccessUnit]) -> None:
+        for unit in units:
+            self._has_lost[unit.track] = True
 
     def _push(self, arrived: list[AccessUnit]) -> None:
         units: list[AccessUnit] = []
@@ -223,6 +255,25 @@ class Studio:
         stamps = [unit.dts_ns for _, unit in self.track(track, since)]
         return max((b - a for a, b in pairwise(stamps)), default=0)
 
+    def frozen_for(self, track: Track, since: int = 0) -> int:
+        """The longest time in which nothing of a track was put out."""
+        times = [at for at, _ in self.sealed[track] if at >= since]
+        return max((b - a for a, b in pairwise([*times, self.now])), default=0)
+
+    def lead(self) -> int:
+        """How far the line has got before the passing time, since the beginning."""
+        first_at, first = self.sealed["video"][0]
+        now = self.now + self.base
+        edge = self.line.timeline.edge("video", now)
+        assert edge is not None
+        return (edge - first) - (self.now - first_at)
+
+    def behind(self) -> int:
+        """How far the picture was ever behind the passing time."""
+        first_at, first = self.sealed["video"][0]
+        row = self.sealed["video"]
+        return max((at - first_at) - (dts - first) for (_, dts), (at, _) in pairwise(row))
+
     def check_order(self) -> None:
         """Stamps of each track go on; pictures are shown after decoding."""
         for name in ("video", "audio"):
@@ -231,6 +282,13 @@ class Studio:
                 assert unit.pts_ns >= unit.dts_ns, (at / SECOND, unit)
                 assert last is None or unit.dts_ns >= last + MS, (name, at / SECOND, last, unit)
                 last = unit.dts_ns
+
+    def check_held(self, most: int = 200) -> None:
+        """What is kept back is little."""
+        line = self.line
+        rows = sum(map(len, line._rows._rows.values()))
+        suspects = sum(len(each.suspects) for each in line.timeline._tracks.values())
+        assert rows + suspects <= most, (rows, suspects)
 
     def check_waits(self, most: int = SECOND + TICK_EVERY * STEP) -> None:
         for at, unit in self.went:

@@ -59,10 +59,10 @@ class Willing(FakeOutput):
         if error is not None:
             self.on_end(error)
 
-    def push(self, unit: AccessUnit) -> None:
-        super().push(unit)
+    def push(self, *units: AccessUnit) -> None:
+        super().push(*units)
         if self.url.host not in self.silent:
-            self.taken += unit.size
+            self.taken += sum(unit.size for unit in units)
 
 
 class Rigid(Willing):

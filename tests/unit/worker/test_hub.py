@@ -32,8 +32,8 @@ class FakeForward:
         self.flow = flow
         self.prime = prime
 
-    def push(self, unit: AccessUnit) -> None:
-        self.units.append(unit)
+    def push(self, *units: AccessUnit) -> None:
+        self.units += units
 
     def push_packets(self, packets: Packets) -> None:
         self.packets.append(packets)

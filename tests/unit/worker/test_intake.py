@@ -372,5 +372,5 @@ class Taker:
     def start(self, flow: Flow, prime: object) -> None:
         self.flow = flow
 
-    def push(self, unit: AccessUnit) -> None:
-        self.units.append(unit)
+    def push(self, *units: AccessUnit) -> None:
+        self.units += units

@@ -116,14 +116,15 @@ async def test_no_stamp_is_moved_below_zero() -> None:
     await pipeline.stop()
 
 
-async def test_bytes_can_have_a_time_by_which_what_waits_is_measured() -> None:
+async def test_pieces_have_a_time_by_which_what_waits_is_measured() -> None:
     pipeline, sinks = made(Ends(), "tags", "packets")
     for sink in sinks.values():
-        pad, kinds = sink.get_static_pad("sink"), Gst.PadProbeType.BLOCK | Gst.PadProbeType.BUFFER
+        pad, block = sink.get_static_pad("sink"), Gst.PadProbeType.BLOCK
+        kinds = block | Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST
         pad.add_probe(kinds, lambda pad, info: Gst.PadProbeReturn.OK)  # the first is on its way
     await pipeline.start()
     for number in range(10):
-        pipeline.push_bytes("tags", b"tag", number * SECOND_NS)
+        pipeline.push_all("tags", [(b"tag", number * SECOND_NS)])
         pipeline.push_bytes("packets", b"packet")
     async with asyncio.timeout(DEADLINE_S):
         while pipeline.queued_in_all > 9 * len(b"tag" + b"packet"):

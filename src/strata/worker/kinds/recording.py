@@ -311,7 +311,11 @@ class MuxedRecording(Recording):
         self._of_part = dict(self._newest)
         self._is_mixed = False
 
-    def push(self, unit: AccessUnit) -> None:
+    def push(self, *units: AccessUnit) -> None:
+        for unit in units:
+            self._push(unit)
+
+    def _push(self, unit: AccessUnit) -> None:
         if unit.track not in self._newest:
             return  # it was not announced
         self._newest[unit.track] = unit.format
@@ -322,7 +326,7 @@ class MuxedRecording(Recording):
             self.begin_part()
         if self._part is None:
             return  # before the first key frame
-        if self._gate.passes(unit, lambda: self.has_room(unit.track)):
+        if self._gate.passes(unit, self.has_room(unit.track)):
             if _is_alike(unit.format, self._of_part[unit.track]):
                 self._part.push_unit(unit, self._shift_ns, self._data_of(unit))
         else:
@@ -349,6 +353,8 @@ class MuxedRecording(Recording):
 
 def _is_alike(one: Format, other: Format) -> bool:
     """Whether units of both can be in one track of a file."""
+    if one is other:
+        return True
     if isinstance(one, VideoFormat) and isinstance(other, VideoFormat):
         return (one.codec, one.width, one.height) == (other.codec, other.width, other.height)
     return (one.codec, one.config) == (other.codec, other.config)

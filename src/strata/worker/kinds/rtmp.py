@@ -75,12 +75,15 @@ class Rtmp(PipelineOutput):
         self.pipeline.add(self._sink)
         self.pipeline.add_source("tags", Gst.Caps.from_string("video/x-flv")).link(self._sink)
 
-    def push(self, unit: AccessUnit) -> None:
-        if self._gate.passes(unit, lambda: self.has_room("tags")):
-            for tag in self._tags.unit(unit):
-                self.pipeline.push_bytes("tags", tag, unit.dts_ns)
-        elif unit.track == "video" and self._gate.was_open:
-            self.dropped += 1
+    def push(self, *units: AccessUnit) -> None:
+        has_room = self.has_room("tags")
+        tags: list[tuple[bytes, int]] = []
+        for unit in units:
+            if self._gate.passes(unit, has_room):
+                tags += [(tag, unit.dts_ns) for tag in self._tags.unit(unit)]
+            elif unit.track == "video" and self._gate.was_open:
+                self.dropped += 1
+        self.pipeline.push_all("tags", tags)
 
     def end(self, *, is_over: bool = True) -> None:
         if is_over:
