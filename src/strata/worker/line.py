@@ -8,17 +8,19 @@ is missing (:mod:`strata.worker.liveness`), and both tracks become one row
 
 from __future__ import annotations
 
+import heapq
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from strata.worker import silence
 from strata.worker.formats import AudioFormat, Format, Track, VideoFormat
-from strata.worker.interleave import Interleaver
+from strata.worker.interleave import WAIT_MAX, Interleaver
 from strata.worker.liveness import Liveness
 from strata.worker.slate import Slate
 from strata.worker.timeline import Timeline
-from strata.worker.units import AccessUnit
+from strata.worker.units import NO_TIME, AccessUnit
 
 SECOND: Final = 1_000_000_000
 
@@ -80,13 +82,20 @@ class Line:
         self._frame = 0
         self._slate_lead = 0
         """Where the slate is: its stamps less the time."""
+        self._lag = 0
+        """How far the sound is behind the picture when it comes."""
         self._doubtful = 0
         """Pictures before which a hole is looked for."""
         self._in_dts = 0
 
     def push(self, units: Iterable[AccessUnit], now: int) -> list[AccessUnit]:
         """Takes in what the sender sent; returns what goes out."""
+        # A batch brings one track after the other. What is seconds apart then only seems so.
+        video: list[AccessUnit] = []
+        audio: list[AccessUnit] = []
         for unit in units:
+            (video if unit.track == "video" else audio).append(unit)
+        for unit in heapq.merge(video, audio, key=_dts) if video and audio else video or audio:
             if unit.track == "video":
                 self._push_video(unit, now)
             else:
@@ -97,13 +106,16 @@ class Line:
         """What goes out because time has passed."""
         before = self.liveness.video
         self.liveness.look(now)
+        lag = self.timeline.lag(now)
+        if lag is not None:
+            self._lag = max(0, min(lag, WAIT_MAX))
         if self.liveness.video == "slate":
             if before != "slate":
                 self._begin_slate(now)
             self._fill_video(now + self._slate_lead - MARGIN, now)
         elif self.liveness.video == "none":
             self._is_open = False
-        if self.liveness.audio == "silence" and not self.timeline.is_late("audio"):
+        if self.liveness.audio == "silence":
             self._fill_audio(self._sound_due(now), now)
         return self._rows.take(now, alone=self.liveness.is_alone)
 
@@ -146,7 +158,8 @@ class Line:
             self._is_open = False
         elif isinstance(unit.format, AudioFormat):
             self._put_sound(unit, unit.format, now)
-        elif isinstance(unit.format, VideoFormat):
+        else:
+            assert isinstance(unit.format, VideoFormat)
             self._put_picture(unit, unit.format, now)
 
     def _put_picture(self, unit: AccessUnit, format: VideoFormat, now: int) -> None:
@@ -169,6 +182,8 @@ class Line:
 
     def _follows(self, unit: AccessUnit) -> bool:
         """Whether no picture is missing before this one."""
+        if unit.dts_ns == NO_TIME:
+            return unit.follows
         before, self._in_dts = self._in_dts, unit.dts_ns
         if not self._doubtful:
             return unit.follows
@@ -214,7 +229,8 @@ class Line:
     def _sound_due(self, now: int) -> int:
         """How far silence goes: as far as the picture; after sound alone, as far as time."""
         if "video" in self._ends:
-            return self._ends["video"]
+            # Not further than where sound is when it comes, or there is no room for it.
+            return self._ends["video"] - self._lag
         due = self.timeline.edge("audio", now)
         return 0 if due is None else due - MARGIN
 
@@ -238,3 +254,6 @@ class Line:
         self._ends[sealed.track] = max(end, self._ends.get(sealed.track, 0))
         self._rows.add(sealed, now)
         return True
+
+
+_dts = operator.attrgetter("dts_ns")

@@ -9,7 +9,7 @@ pipeline runs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
 from strata.tasks import in_thread
@@ -71,16 +71,11 @@ class Pipeline:
     def push_bytes(self, feeder: Feeder, data: bytes) -> None:
         self._sources[feeder].push_buffer(Gst.Buffer.new_wrapped(data))
 
-    def push_all(self, feeder: Feeder, pieces: Sequence[tuple[bytes, int]]) -> None:
-        """Several at once, each with its decoding time: they wake what takes them once."""
-        if not pieces:
-            return
-        buffers = Gst.BufferList.new()
-        for data, at_ns in pieces:
-            buffer = Gst.Buffer.new_wrapped(data)
-            buffer.dts = at_ns
-            buffers.insert(-1, buffer)
-        self._sources[feeder].push_buffer_list(buffers)
+    def push_tag(self, data: bytes, at_ns: int) -> None:
+        # One by one: 1.22 crashes now and then when it takes lists of buffers from Python.
+        buffer = Gst.Buffer.new_wrapped(data)
+        buffer.dts = at_ns
+        self._sources["tags"].push_buffer(buffer)
 
     def push_unit(self, unit: AccessUnit, shift_ns: int, data: bytes | None = None) -> None:
         """One unit, its stamps moved by ``shift_ns``; other ``data`` in place of its own."""

@@ -42,14 +42,24 @@ SHOWN_AFTER_MAX: Final = SECOND
 
 SUSPECTS_SURE: Final = 6
 """So many in a row that continue one another are a new clock."""
+SURE_AFTER: Final = 300 * MS
+"""Or fewer, for so long: pictures may be rare."""
 SUSPECT_AGE_MAX: Final = SECOND
 APART_MAX: Final = 4 * SECOND
 """Between picture and sound of one sender."""
 AWAY: Final = 2 * SECOND
 """A picture that has not been heard of for so long leaves the lead to the sound."""
 STEADY: Final = SECOND // 2
-"""For so long at least units are late before the clock is moved for it; a burst is over by
-then, or brings more media than time."""
+"""For so long at least units are late, at the pace of time, before the clock is moved for it."""
+
+
+@dataclass(slots=True)
+class _Late:
+    """A row of late units: when it began and with which stamp, and when its last one came."""
+
+    since: int
+    dts: int
+    at: int
 
 
 @dataclass(slots=True)
@@ -60,18 +70,21 @@ class _Track:
         out: the stamp of what went out last; nothing goes out at or before it.
         came: the newest stamp of the sender that was believed, by its own clock; None for
             none since that was set.
+        data: what came with it.
         at: when that should have come: what comes late (a parser holds a unit back until the
             next one, a recovery buffer stalls) says nothing of the sender's clock.
+        got: when it did come.
         seen: when any unit came last; None for never.
-        late: the first of a row of late units, as when it came and its stamp.
         bad: units that were dropped for their stamp.
     """
 
     out: int | None = None
     came: int | None = None
+    data: bytes = b""
     at: int = 0
+    got: int = 0
     seen: int | None = None
-    late: tuple[int, int] | None = None
+    late: _Late | None = None
     bad: int = 0
     suspects: list[tuple[AccessUnit, int]] = field(default_factory=list)
 
@@ -100,9 +113,13 @@ class Timeline:
         """The same of one track."""
         return self._tracks[track].bad
 
-    def is_late(self, track: Track) -> bool:
-        """Whether live units of the track come, and lie before what went out already."""
-        return self._tracks[track].late is not None
+    def lag(self, now: int) -> int | None:
+        """How far the sound is behind the picture when it comes; None while one of them does
+        not come."""
+        video, audio = self._tracks["video"], self._tracks["audio"]
+        if video.came is None or audio.came is None or now - min(video.got, audio.got) > STEADY:
+            return None
+        return (video.came - video.got) - (audio.came - audio.got)
 
     def edge(self, track: Track, now: int) -> int | None:
         """The stamp that a live unit of the track would have now; None before any."""
@@ -123,7 +140,7 @@ class Timeline:
         unit = self._complete(unit)
         track = self._tracks[unit.track]
         track.seen = now
-        if unit.dts_ns == track.came:
+        if unit.dts_ns == track.came and unit.data == track.data:
             return []  # a copy
         if self._continues(unit, now):
             track.bad += len(track.suspects)
@@ -166,7 +183,8 @@ class Timeline:
     def _continues(self, unit: AccessUnit, now: int) -> bool:
         track = self._tracks[unit.track]
         if track.came is not None:
-            return 0 < unit.dts_ns - track.came <= now - track.at + SLACK
+            step = unit.dts_ns - track.came
+            return 0 < step <= now - track.at + SLACK and self._is_beside(unit, now)
         due = self.edge(unit.track, now)
         return due is None or abs(unit.dts_ns + self._offset - due) <= APART_MAX
 
@@ -175,29 +193,36 @@ class Timeline:
         if track.came is None:
             track.at = now
         else:
-            # Late for good (a longer way, a clock that paused) is caught up with slowly.
-            step = unit.dts_ns - track.came
-            track.at = min(now, track.at + step + step // 8)
-        track.came = unit.dts_ns
-        if unit.key and unit.track == "video":
-            self._expects_jump = False
+            # What is late for good (a longer way, a clock that paused) is caught up with.
+            track.at = min(now, track.at + 2 * (unit.dts_ns - track.came))
+        track.came, track.data, track.got = unit.dts_ns, unit.data, now
         if track.out is not None and unit.dts_ns + self._offset < track.out - SQUEEZE_MAX:
             if not self._stays_late(unit, track, now):
                 return []
             self._offset = track.out + unit.format.unit_ns - unit.dts_ns
             track.at = now
             self.moves += 1
+        if unit.key and unit.track == "video":
+            self._expects_jump = False
         track.late = None
         offset = self._offset
         return [_at(unit, unit.pts_ns + offset, unit.dts_ns + offset) if offset else unit]
 
     def _stays_late(self, unit: AccessUnit, track: _Track, now: int) -> bool:
         """Whether the clock is to be moved, because this track will not catch up."""
-        if track.late is None:
-            track.late = now, unit.dts_ns
-        passed, brought = now - track.late[0], unit.dts_ns - track.late[1]
-        is_steady = passed >= STEADY and brought <= passed * 3 // 2
-        return is_steady and unit.key and unit.track == self._leader(now)
+        late = track.late
+        if (
+            late is None
+            or now - late.at > STEADY
+            or (unit.dts_ns - late.dts) - (now - late.since) > SLACK
+        ):
+            # The first, or of another burst, or one that brings more media than time.
+            late = track.late = _Late(now, unit.dts_ns, now)
+        late.at = now
+        if not unit.key or unit.track != self._leader(now):
+            return False
+        is_hinted = self._expects_jump and unit.track == "video"
+        return is_hinted or now - late.since >= STEADY
 
     def _doubt(self, unit: AccessUnit, now: int) -> list[AccessUnit]:
         track = self._tracks[unit.track]
@@ -208,23 +233,31 @@ class Timeline:
             track.bad += len(suspects)
             suspects.clear()
         suspects.append((unit, now))
+        waited = now - suspects[0][1]
+        are_sure = len(suspects) >= SUSPECTS_SURE or (len(suspects) > 1 and waited >= SURE_AFTER)
         if is_leader:
-            return self._move(unit.track) if begins or len(suspects) >= SUSPECTS_SURE else []
-        if len(suspects) >= SUSPECTS_SURE and self._is_beside(suspects[0]):
+            return self._move(unit.track) if begins or are_sure else []
+        if are_sure and waited >= STEADY and self._jumped_alone(suspects[0]):
             return self._release(unit.track)
         while now - suspects[0][1] > SUSPECT_AGE_MAX:
             del suspects[0]
             track.bad += 1
         return []
 
-    def _is_beside(self, suspect: tuple[AccessUnit, int]) -> bool:
-        """Whether it can belong to what the leading track brings."""
+    def _jumped_alone(self, suspect: tuple[AccessUnit, int]) -> bool:
+        """Whether the leading track went on as before since this suspect came, and it may be
+        one of that sender."""
         unit, at = suspect
         leader = self._tracks[self._leader(at)]
-        if leader.came is None:
-            return False
-        due = leader.came + at - leader.at
-        return abs(unit.dts_ns - due) <= APART_MAX
+        return leader.got > at and not leader.suspects and self._is_beside(unit, at)
+
+    def _is_beside(self, unit: AccessUnit, now: int) -> bool:
+        """Whether its stamp can belong to what the leading track brings."""
+        name = self._leader(now)
+        leader = self._tracks[name]
+        if name == unit.track or leader.came is None:
+            return True
+        return abs(unit.dts_ns - (leader.came + now - leader.got)) <= APART_MAX
 
     def _leader(self, now: int) -> Track:
         """Whose clock counts."""
@@ -240,12 +273,12 @@ class Timeline:
         if track.out is not None:
             after = track.out + first.format.unit_ns
             due = after if due is None else max(due, after)
-        if due is not None:
-            self._offset = due - first.dts_ns
+        assert due is not None  # there is no suspect where nothing was believed
+        self._offset = due - first.dts_ns
         self._expects_jump = False
         self.moves += 1
         other: Track = "audio" if name == "video" else "video"
-        self._tracks[other].came = None
+        track.came = self._tracks[other].came = None
         found = self._release(name)
         waiting, self._tracks[other].suspects = self._tracks[other].suspects, []
         for unit, came_at in waiting:
@@ -260,7 +293,8 @@ class Timeline:
 
 def _continues(suspect: tuple[AccessUnit, int], unit: AccessUnit, now: int) -> bool:
     before, at = suspect
-    return 0 < unit.dts_ns - before.dts_ns <= now - at + SLACK
+    age_max = max(SUSPECT_AGE_MAX, 2 * unit.format.unit_ns)
+    return 0 < unit.dts_ns - before.dts_ns <= now - at + SLACK and now - at <= age_max
 
 
 def _at(unit: AccessUnit, pts: int, dts: int) -> AccessUnit:

@@ -278,7 +278,7 @@ class Studio:
         """Stamps of each track go on; pictures are shown after decoding."""
         for name in ("video", "audio"):
             last = None
-            for at, unit in self.track(name):  # type: ignore[arg-type]
+            for at, unit in self.track(name):
                 assert unit.pts_ns >= unit.dts_ns, (at / SECOND, unit)
                 assert last is None or unit.dts_ns >= last + MS, (name, at / SECOND, last, unit)
                 last = unit.dts_ns

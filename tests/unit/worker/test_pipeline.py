@@ -124,7 +124,7 @@ async def test_pieces_have_a_time_by_which_what_waits_is_measured() -> None:
         pad.add_probe(kinds, lambda pad, info: Gst.PadProbeReturn.OK)  # the first is on its way
     await pipeline.start()
     for number in range(10):
-        pipeline.push_all("tags", [(b"tag", number * SECOND_NS)])
+        pipeline.push_tag(b"tag", number * SECOND_NS)
         pipeline.push_bytes("packets", b"packet")
     async with asyncio.timeout(DEADLINE_S):
         while pipeline.queued_in_all > 9 * len(b"tag" + b"packet"):

@@ -77,13 +77,12 @@ class Rtmp(PipelineOutput):
 
     def push(self, *units: AccessUnit) -> None:
         has_room = self.has_room("tags")
-        tags: list[tuple[bytes, int]] = []
         for unit in units:
             if self._gate.passes(unit, has_room):
-                tags += [(tag, unit.dts_ns) for tag in self._tags.unit(unit)]
+                for tag in self._tags.unit(unit):
+                    self.pipeline.push_tag(tag, unit.dts_ns)
             elif unit.track == "video" and self._gate.was_open:
                 self.dropped += 1
-        self.pipeline.push_all("tags", tags)
 
     def end(self, *, is_over: bool = True) -> None:
         if is_over:
