@@ -69,7 +69,7 @@ async def test_from_the_encoder_to_the_platform(
         StrataUp(here, environment={"STRATA_FORWARD__ALLOW_PRIVATE": "true"}) as one,
         await one.log_in() as api,
     ):
-        started = await api.start(nginx.url(KEY), record=True, name="Derby")
+        started = await api.start(nginx.url(KEY), record=True, name="Derby", slate="off")
         id, ports = started["id"], started["ports"]
         assert (started["state"], started["on_air"]) == ("waiting", False)
         assert ports[1] == ports[0] + 2

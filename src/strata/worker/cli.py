@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -107,19 +107,20 @@ def parse(argv: list[str], environ: os._Environ[str] | dict[str, str]) -> Worker
         stall_timeout_s=args.stall_timeout_s,
         no_input_timeout_s=args.no_input_timeout_s,
         orphan_timeout_s=args.orphan_timeout_s,
-        slate=_slate(args),
+        slate=_slate(args, environ),
         keep_damaged=args.keep_damaged,
         can_silence=args.silence == "on",
     )
 
 
-def _slate(args: argparse.Namespace) -> SlateSettings:
+def _slate(args: argparse.Namespace, environ: Mapping[str, str]) -> SlateSettings:
+    home = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", ""), ".cache"))
     return SlateSettings(
         wanted=args.slate != "off",
         file=None if args.slate in ("on", "off") else Path(args.slate),
         max_s=args.slate_max_s,
         name=args.name or args.stream_id,
-        cache=Path(args.control_socket).absolute().parent / "slates",
+        cache=home / "strata" / "slates" if home.is_absolute() else None,
     )
 
 

@@ -18,7 +18,7 @@ from strata.worker import silence
 from strata.worker.formats import AudioFormat, Format, Track, VideoFormat
 from strata.worker.interleave import WAIT_MAX, Interleaver
 from strata.worker.liveness import Liveness
-from strata.worker.slate import Slate
+from strata.worker.slates.slate import Slate
 from strata.worker.timeline import Timeline
 from strata.worker.units import NO_TIME, AccessUnit
 

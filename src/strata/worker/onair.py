@@ -18,7 +18,7 @@ from strata.worker.config import SlateSettings
 from strata.worker.formats import Program, VideoFormat
 from strata.worker.hub import Hub
 from strata.worker.line import Line
-from strata.worker.slates import Slates, check_file
+from strata.worker.slates.slates import Slates, check_file
 from strata.worker.units import AccessUnit
 
 log = logging.getLogger(__name__)

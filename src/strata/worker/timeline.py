@@ -257,7 +257,11 @@ class Timeline:
         leader = self._tracks[name]
         if name == unit.track or leader.came is None:
             return True
-        return abs(unit.dts_ns - (leader.came + now - leader.got)) <= APART_MAX
+        # Seen from when the leader came, or from when it should have: either may be in a burst.
+        return any(
+            abs(unit.dts_ns - (leader.came + now - at)) <= APART_MAX
+            for at in (leader.got, leader.at)
+        )
 
     def _leader(self, now: int) -> Track:
         """Whose clock counts."""

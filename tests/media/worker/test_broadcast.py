@@ -202,7 +202,7 @@ async def test_every_kind_of_refusal_is_told_and_a_stop_is_not_held_up(
             async with (
                 # Each forward is given its share of the cap.
                 WorkerProcess(
-                    tmp_path, forwards, arguments=["--max-egress-kbps", "100000"]
+                    tmp_path, forwards, arguments=["--max-egress-kbps", "100000", "--slate", "off"]
                 ) as worker,
                 RistSender(tmp_path / "sender", worker.ports, PSK) as sender,
             ):

@@ -16,18 +16,19 @@ from typing import Final
 import pytest
 
 from strata.errors import SlateUnavailable
-from strata.worker import elementary, slate
+from strata.worker import elementary
 from strata.worker.formats import VideoFormat
-from strata.worker.slate import Slate
-from strata.worker.slate_helper import COMMAND
-from strata.worker.slates import Slates
+from strata.worker.slates import slate
+from strata.worker.slates.helper import COMMAND
+from strata.worker.slates.slate import Slate
+from strata.worker.slates.slates import Slates
 from support.children import output_of, until
 from support.media import decode_errors
 
 NTSC: Final = Fraction(30000, 1001)
 NAMES: Final = {"h264": ("H.264", "264"), "h265": ("H.265", "hevc")}
 
-HOG: Final = "from strata.worker import slate_maker as m; m.CPU_S = 1; m.limit(); "
+HOG: Final = "from strata.worker.slates import maker as m; m.CPU_S = 1; m.limit(); "
 
 
 def live(

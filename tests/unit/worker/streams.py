@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from strata.worker.formats import AudioFormat, Track, VideoFormat
 from strata.worker.line import Line
-from strata.worker.slate import Slate
+from strata.worker.slates.slate import Slate
 from strata.worker.units import AccessUnit
 
 MS = 1_000_000

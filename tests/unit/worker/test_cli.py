@@ -51,7 +51,7 @@ def test_the_defaults() -> None:
         stall_timeout_s=30.0,
         no_input_timeout_s=0.0,
         orphan_timeout_s=0.0,
-        slate=SlateSettings(True, None, 0.0, "str_1", Path("/run/slates")),
+        slate=SlateSettings(True, None, 0.0, "str_1", None),
         keep_damaged=False,
         can_silence=True,
     )
@@ -77,9 +77,7 @@ def test_what_stands_in_for_the_sender_can_be_set() -> None:
         *("--psk", KEY, "--slate", "/media/slate.png", "--name", "The name", "--slate-max-s", "90"),
         *("--silence", "off", "--keep-damaged"),
     )
-    assert found.slate == SlateSettings(
-        True, Path("/media/slate.png"), 90.0, "The name", Path("/run/slates")
-    )
+    assert found.slate == SlateSettings(True, Path("/media/slate.png"), 90.0, "The name", None)
     assert (found.keep_damaged, found.can_silence) == (True, False)
     assert parse("--psk", KEY, "--silence", "on").can_silence
 
@@ -99,9 +97,19 @@ def test_the_slate_is_on_off_or_a_file(setting: str, wanted: bool, file: Path | 
     assert (found.wanted, found.file) == (wanted, file)
 
 
-def test_the_cache_of_slates_is_beside_the_control_socket() -> None:
-    found = cli.parse(replaced("--control-socket", "x.sock"), {})
-    assert found.slate.cache == Path.cwd() / "slates"
+@pytest.mark.parametrize(
+    ("environ", "cache"),
+    [
+        ({"HOME": "/root"}, Path("/root/.cache/strata/slates")),
+        ({"HOME": "/root", "XDG_CACHE_HOME": "/var/cache"}, Path("/var/cache/strata/slates")),
+        ({}, None),
+        ({"XDG_CACHE_HOME": "relative"}, None),
+    ],
+)
+def test_slates_are_kept_where_the_user_keeps_such_things(
+    environ: dict[str, str], cache: Path | None
+) -> None:
+    assert cli.parse([*BASE, "--psk", KEY], environ).slate.cache == cache
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from strata.worker.config import SlateSettings
 from strata.worker.formats import AudioFormat, Program, VideoFormat
 from strata.worker.hub import Hub
 from strata.worker.onair import OnAir
-from strata.worker.slate import Slate
+from strata.worker.slates.slate import Slate
 from strata.worker.units import AccessUnit
 from support.virtual_time import Clock, in_virtual_time
 from unit.worker.fakes import AUDIO, H265, VIDEO

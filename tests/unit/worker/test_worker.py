@@ -24,7 +24,7 @@ from strata.worker import stats as stats_module
 from strata.worker import worker as worker_module
 from strata.worker.config import SlateSettings, WorkerConfig
 from strata.worker.formats import Program, VideoFormat
-from strata.worker.slate import Slate
+from strata.worker.slates.slate import Slate
 from strata.worker.units import AccessUnit
 from strata.worker.worker import EXIT_STATUS, Worker
 from support.virtual_time import Clock, in_virtual_time

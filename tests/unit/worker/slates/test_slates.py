@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from strata.errors import BadArguments, SlateUnavailable
-from strata.worker import slate, slate_helper
-from strata.worker import slates as slates_module
 from strata.worker.formats import VideoFormat
-from strata.worker.slate_cache import MOST_FILES, SlateCache
-from strata.worker.slates import IN_MEMORY, Slates, check_file
+from strata.worker.slates import helper as slate_helper
+from strata.worker.slates import slate
+from strata.worker.slates import slates as slates_module
+from strata.worker.slates.cache import MOST_FILES, SlateCache
+from strata.worker.slates.slates import IN_MEMORY, Slates, check_file
 from support.children import until
 
 FORMAT = VideoFormat(
@@ -36,7 +37,7 @@ FORMAT = VideoFormat(
 FAKE = """
 import os, sys, time
 from dataclasses import replace
-from strata.worker import slate
+from strata.worker.slates import slate
 from strata.worker.formats import VideoFormat
 
 what, ran = sys.argv[1], sys.argv[2]

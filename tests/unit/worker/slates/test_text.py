@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.worker import slate_text
-from strata.worker.slate_text import LINE, markup, printable
+from strata.worker.slates import text as slate_text
+from strata.worker.slates.text import LINE, markup, printable
 
 
 def lines_of(text: str, width: int = 1280, height: int = 720) -> list[str]:

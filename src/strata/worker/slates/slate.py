@@ -2,7 +2,7 @@
 
 A slate is a short run of coded pictures in the form of the live video, so that a forward can
 go over to it and back without a new output. It is made by a helper process
-(:mod:`strata.worker.slate_maker`), which is asked with one line of JSON and answers with a
+(:mod:`strata.worker.slates.maker`), which is asked with one line of JSON and answers with a
 *packed* slate: a header in one line of JSON, then the pictures one after the other.
 """
 

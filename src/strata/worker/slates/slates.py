@@ -15,11 +15,11 @@ from typing import Final
 
 from strata.errors import BadArguments, SlateUnavailable
 from strata.tasks import in_thread
-from strata.worker import slate
 from strata.worker.formats import VideoFormat
-from strata.worker.slate import MAX_FILE_BYTES, Request, Slate
-from strata.worker.slate_cache import SlateCache
-from strata.worker.slate_helper import COMMAND, DEADLINE_S, ask
+from strata.worker.slates import slate
+from strata.worker.slates.cache import SlateCache
+from strata.worker.slates.helper import COMMAND, DEADLINE_S, ask
+from strata.worker.slates.slate import MAX_FILE_BYTES, Request, Slate
 
 log = logging.getLogger(__name__)
 

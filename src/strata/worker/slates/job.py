@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from strata.worker.formats import VideoFormat
 from strata.worker.gst import Gst, bus_error, make
-from strata.worker.slate import Request, Slate, begins_anew, pictures_only
-from strata.worker.slate_encoder import Recipe, claim, encoder
+from strata.worker.slates.encoder import Recipe, claim, encoder
+from strata.worker.slates.slate import Request, Slate, begins_anew, pictures_only
 
 GROUP_S: Final = 2
 """Of a still picture in all, and between the key frames of a movie. Platforms ask for it."""

@@ -1,4 +1,4 @@
-"""The pipelines that make a slate, in the helper process (:mod:`strata.worker.slate_maker`).
+"""The pipelines that make a slate, in the helper process (:mod:`strata.worker.slates.maker`).
 
 text     videotestsrc ! textoverlay ! imagefreeze ! encoder ! parser ! appsink
 picture  filesrc ! parser ! decoder ! compositor (on the calm background) ! imagefreeze ...
@@ -17,10 +17,10 @@ from typing import Any, Final
 from strata.errors import SlateUnavailable
 from strata.worker import gst
 from strata.worker.gst import Gst, require
-from strata.worker.slate import MAX_FILE_BYTES, Request, Slate, misfit
-from strata.worker.slate_encoder import recipe_for
-from strata.worker.slate_job import Job
-from strata.worker.slate_text import markup
+from strata.worker.slates.encoder import recipe_for
+from strata.worker.slates.job import Job
+from strata.worker.slates.slate import MAX_FILE_BYTES, Request, Slate, misfit
+from strata.worker.slates.text import markup
 
 BACKGROUND: Final = 0xFF18202B
 """Dark and a little blue: rests the eye, and is clearly not a picture that froze or broke."""

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.worker import slate
 from strata.worker.formats import VideoFormat
-from strata.worker.slate import Request, Slate
+from strata.worker.slates import slate
+from strata.worker.slates.slate import Request, Slate
 
 KEY, FRAME = b"\x65key", b"\x41frame"
 KEY5, FRAME5 = b"\x26\x01key", b"\x02\x01frame"

@@ -1,7 +1,7 @@
-"""Makes one slate and ends: ``python -I -m strata.worker.slate_maker``.
+"""Makes one slate and ends: ``python -I -m strata.worker.slates.maker``.
 
-One line of JSON on standard input (:class:`strata.worker.slate.Request`), the packed slate on
-standard output. Exit status 0, or 1 with the reason as the last line on standard error.
+One line of JSON on standard input (:class:`strata.worker.slates.slate.Request`), the packed
+slate on standard output. Exit status 0, or 1 with the reason as the last line on standard error.
 
 The operator's file is decoded here and not in the worker: a file that is broken, or made to
 do harm, ends this process and nothing else. Before any of it is read, the process limits
@@ -18,15 +18,15 @@ import sys
 from typing import Final
 
 from strata.errors import StrataError
-from strata.worker import slate
+from strata.worker.slates import slate
 
 CPU_S: Final = 20
-"""Of processor time; a movie is cut short well before (:mod:`strata.worker.slate_pipeline`)."""
+"""Of processor time; a movie is cut short well before (:mod:`strata.worker.slates.pipeline`)."""
 DATA_BYTES: Final = 400 * 1024 * 1024
 """Of memory that can be written to (RLIMIT_DATA). Measured with GStreamer 1.22, in MB: of a text
 67 for 720p in H.264, 99 for 1080p60, 245 for 2160p30, 373 for 2160p30 of 10 bits; 152 for 1080p
 in H.265, 238 for 1440p; of a photograph of 24 million pixels 398 for 2160p. 2160p in H.265 wants
-475 and more, and is refused (:mod:`strata.worker.slate_encoder`)."""
+475 and more, and is refused (:mod:`strata.worker.slates.encoder`)."""
 STACK_BYTES: Final = 2 * 1024 * 1024
 """Of each thread. The usual 8 MB count as memory taken, used or not."""
 FILE_BYTES: Final = 64 * 1024 * 1024
@@ -76,9 +76,9 @@ def main() -> int:
     try:
         request = slate.read_request(sys.stdin.buffer.readline(MAX_REQUEST_BYTES))
         # Only now: GStreamer is loaded under the limits.
-        from strata.worker import slate_pipeline
+        from strata.worker.slates import pipeline
 
-        packed = slate.pack(slate_pipeline.make(request))
+        packed = slate.pack(pipeline.make(request))
         sys.stdout.buffer.write(packed)
         sys.stdout.buffer.flush()
     except StrataError as error:

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from strata.errors import SlateUnavailable
-from strata.worker import slate
-from strata.worker.slate import Request
-from strata.worker.slate_cache import MAX_BYTES
-from strata.worker.slate_maker import CPU_S, DATA_BYTES
+from strata.worker.slates import slate
+from strata.worker.slates.cache import MAX_BYTES
+from strata.worker.slates.maker import CPU_S, DATA_BYTES
+from strata.worker.slates.slate import Request
 
-COMMAND: Final = (sys.executable, "-I", "-m", "strata.worker.slate_maker")
+COMMAND: Final = (sys.executable, "-I", "-m", "strata.worker.slates.maker")
 DEADLINE_S: Final = 30.0
 LAST_WORDS_BYTES: Final = 4096
 

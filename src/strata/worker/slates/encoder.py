@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from strata.worker.formats import VideoFormat
 from strata.worker.gst import Gst, make
-from strata.worker.slate import Request
+from strata.worker.slates.slate import Request
 
 
 @dataclass(frozen=True, slots=True)
