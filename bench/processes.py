@@ -35,6 +35,8 @@ class Child:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.log = log
+        self._command = command
+        self._environment = environment
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
@@ -53,6 +55,14 @@ class Child:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def name(self) -> str:
+        return Path(self._command[0]).name
+
+    def again(self) -> Child:
+        """Another process with the same command, without the standard input of the first."""
+        return Child(self._command, self.log, environment=self._environment)
 
     def check(self) -> None:
         """Raises MeasurementFailed if it has ended, with the last lines of its log."""
