@@ -64,7 +64,7 @@ def measure(
     from_s = 0.0 if broken_off else CLEAR_S
     shots = [shot for feed in broken_off for shot in source.shots(*feed, CLEAR_S)]
     shots += source.shots(began, sent_s, from_s, sent_s - POST_S)
-    results = {}
+    results: dict[str, Result] = {}
     for name in PEERS:
         recordings = nginx.sessions(name)
         found = outcome(source, recordings, arrivals, shots, begin, end)
