@@ -107,6 +107,9 @@ def _measure_all(
     longest_s = max([args.seconds, *(day.needs_s for day in days)])
     make_clip(clip, CLEAR_S + longest_s + CALM_S + POST_S + 1.0)
     source = Source(clip)
+    if args.keep is not None:
+        args.keep.mkdir(parents=True)
+        shutil.copy(clip, args.keep)
     for number, day in enumerate(days):
         print(f"{number + 1} of {len(days)}: {day.name}", flush=True)
         own = folder / f"day{number}"
@@ -133,7 +136,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer days")
     parser.add_argument("--only", metavar="TEXT", help="days with this in their names")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and recordings")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep clip, logs and recordings")
     args = parser.parse_args(argv)
     if args.seconds < 1:
         parser.error("at least 1 second")
