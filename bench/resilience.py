@@ -136,7 +136,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer days")
     parser.add_argument("--only", metavar="TEXT", help="days with this in their names")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep clip, logs and recordings")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep clip, logs and recordings"
+    )
     args = parser.parse_args(argv)
     if args.seconds < 1:
         parser.error("at least 1 second")

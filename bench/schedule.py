@@ -29,6 +29,8 @@ class Day:
         links: what each of the two links does, in both directions.
         outages: of each link.
         restart_s: the encoder is killed then, and another one begins with stamps from zero.
+            The first packet or two that a ristsender is given reach no receiver, and with them
+            goes the head of the first key frame: whether its slices are whole is chance.
     """
 
     name: str
@@ -75,6 +77,7 @@ DAYS: Final = (
         (Impairment(delay_ms=5), Impairment(delay_ms=60, jitter_ms=20)),
         ((Outage(FIRST_OUTAGE_S, FIRST_OUTAGE_S + 8.0),), ()),
     ),
+    _cut("all links cut for 0.8 s", 0.8),
     _cut("all links cut for 1 s", 1.0),
     _cut("all links cut for 5 s", 5.0, is_quick=True),
     _cut("all links cut for 5 s twice, loss 10 %", 5.0, 5.0, loss=10),
