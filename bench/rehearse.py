@@ -12,7 +12,7 @@ from typing import Final
 from bench.media import Feed, Ports, rist_sender
 from bench.nginx import Nginx
 from bench.peers import HandMadePeer, Peer, WorkerPeer
-from bench.processes import Child
+from bench.processes import Child, udp_drops
 from bench.schedule import CALM_S, CLEAR_S, POST_S, Day
 from bench.stage import HANDSHAKE_S, SETTLE_S
 from strata.impair.path import PERFECT
@@ -23,6 +23,7 @@ SEED: Final = 7
 DOWN_S: Final = 2.0
 """From the end of the encoder that is killed to the start of the next."""
 REVIVE_S: Final = 1.0
+_BEAT_S: Final = 0.01
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -44,6 +45,10 @@ class Run:
         self._senders: list[Child] = []
         self.feeds: list[tuple[float, float]] = []
         """When each feed began, and how many seconds of the clip it sent."""
+        self.stall_s = 0.0
+        """The longest time for which the relays stood still, because the machine did."""
+        self.drops = dict.fromkeys(PEERS, 0)
+        """Datagrams that did not get to a peer's sender, or through its relays."""
 
     async def play(self, window_s: float) -> None:
         """Args:
@@ -63,6 +68,8 @@ class Run:
             await asyncio.sleep(HANDSHAKE_S)
             reviving = asyncio.create_task(self._revive())
             stack.callback(reviving.cancel)
+            watching = asyncio.create_task(self._watch_stalls())
+            stack.callback(watching.cancel)
             feed = self._feed(stack)
             self._plan(feed.started_at, window_s)
             if day.restart_s is not None:
@@ -101,6 +108,9 @@ class Run:
             self._senders.append(rist_sender(self._taps[name], ports, log))
 
     def _end_senders(self) -> None:
+        for name, relays in self._relays.items() if self._senders else ():
+            ports = {self._taps[name], *(relay.address.port for relay in relays)}
+            self.drops[name] = max(self.drops[name], udp_drops(ports))
         for sender in self._senders:
             sender.stop(signal.SIGKILL)
         self._senders.clear()
@@ -110,6 +120,12 @@ class Run:
         feed.start()
         stack.callback(feed.stop)
         return feed
+
+    async def _watch_stalls(self) -> None:
+        while True:
+            asleep_at = time.monotonic()
+            await asyncio.sleep(_BEAT_S)
+            self.stall_s = max(self.stall_s, time.monotonic() - asleep_at - _BEAT_S)
 
     async def _revive(self) -> None:
         while True:

@@ -29,6 +29,8 @@ from bench.report import Table, circumstances, print_circumstances, print_table,
 from bench.schedule import CALM_S, CLEAR_S, DAYS, POST_S, Day
 
 NAMES: Final = {"worker": "worker", "hand": "by hand"}
+STALL_S_MAX: Final = 0.1
+"""Longer, and the links were worse than they should have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,18 @@ class Result:
 
     Attributes:
         revived: its programs that ended by themselves.
-        line: what the worker says that it did to keep the broadcast whole.
+        line: what the worker says that it did to keep the broadcast whole, and ``flow`` what
+            it says of packets.
+        stall_s, drops: what the measurement itself did wrong (see :class:`Run`).
     """
 
     outcome: Outcome
     revived: list[str]
     buffer_ms: float | None
     line: dict[str, Any] | None
+    flow: dict[str, Any] | None
+    stall_s: float
+    drops: int
 
 
 def measure(
@@ -68,11 +75,16 @@ def measure(
     for name in PEERS:
         recordings = nginx.sessions(name)
         found = outcome(source, recordings, arrivals, shots, begin, end)
-        if name == "worker":
-            stats = run.worker.stats
-            results[name] = Result(found, [], stats.get("buffer_ms"), stats.get("line"))
-        else:
-            results[name] = Result(found, run.hand.revived, None, None)
+        stats = run.worker.stats if name == "worker" else {}
+        results[name] = Result(
+            found,
+            revived=run.hand.revived if name == "hand" else [],
+            buffer_ms=stats.get("buffer_ms"),
+            line=stats.get("line"),
+            flow=stats.get("flow"),
+            stall_s=run.stall_s,
+            drops=run.drops[name],
+        )
     return results
 
 
@@ -190,6 +202,11 @@ def _print(results: dict[str, dict[str, Result]]) -> None:
             )
     print()
     print_table(rows)
+    for day, by_name in results.items():
+        drops = {NAMES[name]: result.drops for name, result in by_name.items()}
+        stall_s = by_name["worker"].stall_s
+        if stall_s > STALL_S_MAX or any(drops.values()):
+            print(f"  DISTURBED: {day}: relays stood still for {stall_s:.2f} s, lost {drops}")
     print(_LEGEND)
 
 
