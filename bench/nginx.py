@@ -20,11 +20,15 @@ _HOLE_FRAMES: Final = 1.5
 
 
 class Nginx:
-    """One nginx that records each stream it is sent into ``folder``."""
+    """One nginx that records each stream it is sent into ``folder``.
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self._recordings = folder / "recordings"
-        self._recordings.mkdir()
+    Args:
+        by_session: a file for each RTMP session; else the last one of a key stays.
+    """
+
+    def __init__(self, folder: Path, port: int, *, by_session: bool = False) -> None:
+        self.recordings = folder / "recordings"
+        self.recordings.mkdir()
         self._port = port
         config = folder / "nginx.conf"
         config.write_text(
@@ -32,7 +36,8 @@ class Nginx:
             f"pid {folder}/nginx.pid;\nerror_log stderr error;\n"
             "events { worker_connections 256; }\n"
             f"rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; "
-            f"record all; record_path {self._recordings}; record_unique off; }} }} }}\n"
+            f"record all; record_path {self.recordings}; "
+            f"record_unique {'on' if by_session else 'off'}; }} }} }}\n"
         )
         command = ("nginx", "-p", folder, "-c", config, "-e", "stderr")
         self.child = Child(command, folder / "nginx.log")
@@ -46,7 +51,11 @@ class Nginx:
         return f"rtmp://127.0.0.1:{self._port}/live/{key}"
 
     def recording(self, key: str) -> Path:
-        return self._recordings / f"{key}.flv"
+        return self.recordings / f"{key}.flv"
+
+    def sessions(self, key: str) -> list[Path]:
+        """With ``by_session``: the recordings of a key, the first session first."""
+        return sorted(self.recordings.glob(f"{key}-*.flv"))
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_DEADLINE_S

@@ -154,6 +154,9 @@ class HandMadePeer:
 
     Args:
         files: a recording and an HLS folder that the same ffmpeg writes beside.
+
+    Attributes:
+        revived: which programs ended by themselves, and were started again.
     """
 
     def __init__(
@@ -172,6 +175,7 @@ class HandMadePeer:
         self._udp = f"udp://127.0.0.1:{udp_port}"
         self._url = url
         self._children: list[Child] = []
+        self.revived: list[str] = []
 
     def start(self) -> None:
         ffmpeg = ["ffmpeg", "-nostdin", "-v", "warning", "-i", self._udp]
@@ -197,6 +201,13 @@ class HandMadePeer:
     def check(self) -> None:
         for child in self._children:
             child.check()
+
+    def revive(self) -> None:
+        """Starts again what has ended, as a loop in a shell around each of the two would."""
+        for index, child in enumerate(self._children):
+            if child.process.poll() is not None:
+                self._children[index] = child.again()
+                self.revived.append(child.name)
 
     def stop(self) -> None:
         for child in reversed(self._children):

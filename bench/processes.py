@@ -8,7 +8,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -35,6 +35,8 @@ class Child:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.log = log
+        self._command = command
+        self._environment = environment
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
@@ -53,6 +55,14 @@ class Child:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def name(self) -> str:
+        return Path(self._command[0]).name
+
+    def again(self) -> Child:
+        """Another process with the same command, without the standard input of the first."""
+        return Child(self._command, self.log, environment=self._environment)
 
     def check(self) -> None:
         """Raises MeasurementFailed if it has ended, with the last lines of its log."""
@@ -91,6 +101,13 @@ def cpu_s(pid: int) -> float:
     nanoseconds; there it comes in steps of 10 ms, which is 1 % of what a window yields.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def udp_drops(ports: Collection[int]) -> int:
+    """Datagrams that the sockets on these ports had no room for, as udp(7) counts them."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return sum(int(row[-1]) for row in rows if int(row[1].partition(":")[2], 16) in ports)
 
 
 @dataclass(frozen=True, slots=True)
