@@ -57,7 +57,6 @@ async def make_clip(
         *("-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"),
         *(coding or ("-tune", "zerolatency", "-g", "25", "-sc_threshold", "0")),
         *("-b:v", f"{kbps // 2}k", "-maxrate", f"{kbps // 2}k", "-bufsize", f"{kbps // 4}k"),
-        *("-fps_mode", "passthrough", "-enc_time_base", "1:90000"),
         *("-c:a", "aac", "-b:a", "64k", *(sound or ())),
         *("-output_ts_offset", str(offset_s), "-f", "mpegts", "-muxrate", f"{kbps}k"),
         *("-pcr_period", "40", path),
@@ -111,9 +110,7 @@ class Stamp:
     at_s: float
 
 
-def restamped(
-    data: bytes, change: Callable[[Stamp], int | None], kbps: int = CLIP_KBPS
-) -> bytes:
+def restamped(data: bytes, change: Callable[[Stamp], int | None], kbps: int = CLIP_KBPS) -> bytes:
     """The stream with other times: what ``change`` says, None for no change."""
     out = bytearray(data)
     units: dict[tuple[str, str], int] = {}
@@ -168,8 +165,10 @@ def _pcr(ticks: int) -> bytes:
 
 
 def _read(data: bytes) -> int:
-    return (data[0] >> 1 & 7) << 30 | (data[1] << 7 | data[2] >> 1) << 15 | (
-        data[3] << 7 | data[4] >> 1
+    return (
+        (data[0] >> 1 & 7) << 30
+        | (data[1] << 7 | data[2] >> 1) << 15
+        | (data[3] << 7 | data[4] >> 1)
     )
 
 

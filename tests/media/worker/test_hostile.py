@@ -72,13 +72,11 @@ async def broadcast(folder: Path, stream: bytes) -> Aired:
     """Sends a stream to a worker of its own, which must live through it."""
     folder.mkdir()
     async with Nginx(folder / "nginx") as nginx:
-        async with WorkerProcess(
-            folder, [nginx.url("key")], arguments=["--buffer-ms", "300"]
-        ) as worker:
+        async with WorkerProcess(folder, [nginx.url("key")]) as worker:
             ready = await worker.client.event("ready")
             async with TsSender(worker) as sender:
                 await sender.send(stream)
-                await asyncio.sleep(0.8)  # through the recovery buffer and out
+                await asyncio.sleep(1.6)  # through the recovery buffer and out
                 stats = await worker.ask("stats")
             assert worker.child.status is None, worker.log()
             assert ready["pid"] == worker.pid
@@ -186,7 +184,9 @@ def changed(
     def damage(clip: bytes, chance: random.Random) -> bytes:
         return restamped(
             clip,
-            lambda s: to(s, chance) if is_bad(s) and s.kind in kinds and s.track in tracks else None,
+            lambda s: (
+                to(s, chance) if is_bad(s) and s.kind in kinds and s.track in tracks else None
+            ),
         )
 
     return damage
@@ -201,7 +201,9 @@ def one_unit(kinds: Iterable[str], track: Track, by: int) -> Damage:
         def to(stamp: Stamp) -> int | None:
             if stamp.kind not in kinds or stamp.track != track or stamp.at_s < BAD_S[0] + 0.5:
                 return None
-            return stamp.ticks + by if done.setdefault(stamp.kind, stamp.unit) == stamp.unit else None
+            return (
+                stamp.ticks + by if done.setdefault(stamp.kind, stamp.unit) == stamp.unit else None
+            )
 
         return restamped(clip, to)
 
@@ -490,9 +492,7 @@ def test_absurd_stamps_pass(
 
 @pytest.mark.parametrize("name", cases(DAMAGED, DAMAGED_QUICK))
 @LIMIT
-def test_damage_passes(
-    name: str, aired: dict[str, Aired | BaseException], source: Units
-) -> None:
+def test_damage_passes(name: str, aired: dict[str, Aired | BaseException], source: Units) -> None:
     found = result(aired[name])
     is_one_session(found)
     comes_back(found, source)
@@ -500,9 +500,7 @@ def test_damage_passes(
 
 @pytest.mark.parametrize("name", cases(FUZZED, FUZZED[:3]))
 @LIMIT
-def test_anything_passes(
-    name: str, aired: dict[str, Aired | BaseException], source: Units
-) -> None:
+def test_anything_passes(name: str, aired: dict[str, Aired | BaseException], source: Units) -> None:
     found = result(aired[name])
     is_one_session(found)
     comes_back(found, source, FUZZ_S[1])
