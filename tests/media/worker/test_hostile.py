@@ -50,6 +50,8 @@ BACK_S: Final = 6.0
 """After the last bad packet, at most; they are in the recovery buffer for a moment, and the
 next key frame is a second away."""
 SKEW_S_MAX: Final = 0.05
+AHEAD_S: Final = 3.0
+"""A stamp is believed up to 2 s ahead of the passing of time."""
 AT_ONCE: Final = 12
 """Broadcasts that two cores carry beside each other."""
 
@@ -139,7 +141,7 @@ def is_one_session(aired: Aired) -> None:
     assert states <= {"connecting", "live", "stopped"}
     never_goes_back(aired.flv)
     # Nor does the broadcast run away from the passing of time.
-    assert aired.flv.row_ms[-1] <= (CLIP_S + 2.0) * 1000
+    assert aired.flv.row_ms[-1] <= (CLIP_S + AHEAD_S) * 1000
 
 
 def comes_back(aired: Aired, source: Units, bad_until_s: float = BAD_S[1]) -> None:
