@@ -64,6 +64,7 @@ class WorkerPeer:
 
     Args:
         max_egress_kbps: shared by its forwards; below what the stream needs they lag.
+        slate: what stands in when the feed has ended: nothing, where frames are counted.
         python: whose ``strata`` runs; another tree's, to compare two of them.
 
     Attributes:
@@ -78,9 +79,11 @@ class WorkerPeer:
         urls: Sequence[str],
         *,
         max_egress_kbps: int = MAX_EGRESS_KBPS,
+        slate: str = "off",
         python: str = sys.executable,
     ) -> None:
         self.ports = ports
+        self._slate = slate
         self._max_egress_kbps = max_egress_kbps
         self._python = python
         self.ready_s = self.ready_cpu_s = 0.0
@@ -93,7 +96,9 @@ class WorkerPeer:
 
     def start(self) -> None:
         settings = WorkerSettings(max_egress_kbps=self._max_egress_kbps)
-        command = process.argv("str_bench", self.ports, self._path, "127.0.0.1", settings)
+        command = process.argv(
+            "str_bench", self.ports, self._path, "127.0.0.1", settings, slate=self._slate
+        )
         command[0] = self._python
         secrets = msgspec.json.encode(Secrets(PSK, list(self._urls))) + b"\n"
         environment = process.environment(os.environ)

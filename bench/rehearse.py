@@ -37,7 +37,9 @@ class Run:
         self._clip = clip
         self._day = day
         link_ports = {name: (ports.udp(), ports.udp()) for name in PEERS}
-        self.worker = WorkerPeer(folder, "worker", link_ports["worker"], [nginx.url("worker")])
+        self.worker = WorkerPeer(
+            folder, "worker", link_ports["worker"], [nginx.url("worker")], slate="on"
+        )
         self.hand = HandMadePeer(folder, "hand", link_ports["hand"], ports.udp(), nginx.url("hand"))
         self._peers: dict[str, Peer] = {"worker": self.worker, "hand": self.hand}
         self._taps = {name: ports.udp() for name in PEERS}

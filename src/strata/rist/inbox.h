@@ -88,7 +88,11 @@ typedef struct inbox {
     uint32_t connects;
     int next_peer;
     inbox_counters counters;
+    uint8_t continuity[8192];    /* by PID: the last counter */
+    int hole_told;               /* in the batch that is being filled */
 } inbox;
+
+#define UNKNOWN 0xFF
 
 static int64_t inbox_now(void) {
     struct timespec t;
@@ -113,15 +117,19 @@ static int inbox_append(inbox_bytes *b, const void *data, size_t size, size_t ma
 }
 
 /* Under the lock: says what is wrong right here, at the end of what has been gathered. */
-static void inbox_mark_here(inbox *in, uint64_t missing, int new_flow) {
+static void inbox_mark_at(inbox *in, size_t offset, uint64_t missing, int new_flow) {
     inbox_batch *b = &in->batches[in->filling];
     inbox_mark *last = b->mark_count ? &b->marks[b->mark_count - 1] : NULL;
-    if (!last || (last->offset != b->media.size && b->mark_count < INBOX_MARKS)) {
+    if (!last || (last->offset != offset && b->mark_count < INBOX_MARKS)) {
         last = &b->marks[b->mark_count++];
-        *last = (inbox_mark){.offset = b->media.size};
+        *last = (inbox_mark){.offset = offset};
     }
     last->missing += missing;
     last->new_flow |= new_flow;
+}
+
+static void inbox_mark_here(inbox *in, uint64_t missing, int new_flow) {
+    inbox_mark_at(in, in->batches[in->filling].media.size, missing, new_flow);
 }
 
 /* Under the lock: wake Python once, when a batch has gathered. */
@@ -189,6 +197,22 @@ static void inbox_calm_thread(void) {
     pthread_setschedparam(pthread_self(), SCHED_OTHER, &(struct sched_param){0});
 }
 
+/* Packets can be missing before they reach the RIST sender; then only the continuity counters
+ * tell (ISO/IEC 13818-1 section 2.4.3.3). Told once a batch: a stream of noise has thousands. */
+static void inbox_look_for_holes(inbox *in, size_t begin, const uint8_t *p, size_t size) {
+    for (size_t at = 0; at < size; at += 188, p += 188) {
+        unsigned pid = (p[1] & 0x1Fu) << 8 | p[2];
+        if (pid == 0x1FFF || !(p[3] & 0x10)) continue; /* only a payload counts */
+        uint8_t before = in->continuity[pid], counter = p[3] & 0x0F;
+        in->continuity[pid] = counter;
+        if (before == UNKNOWN || counter == before || counter == ((before + 1) & 0x0F)) continue;
+        if (p[3] & 0x20 && p[4] > 0 && p[5] & 0x80) continue; /* the sender says so itself */
+        if (in->hole_told) continue;
+        in->hole_told = 1;
+        inbox_mark_at(in, begin + at, 0, 0);
+    }
+}
+
 static int inbox_on_data(void *arg, struct rist_data_block *block) {
     inbox_calm_thread();
     inbox *in = arg;
@@ -222,6 +246,7 @@ static int inbox_on_data(void *arg, struct rist_data_block *block) {
             c->lost += gap;
             inbox_mark_here(in, gap, 0);
         }
+        if (gap || !in->have_seq) memset(in->continuity, UNKNOWN, sizeof in->continuity);
         in->last_seq = block->seq;
         in->have_seq = 1;
         c->packets++;
@@ -236,10 +261,14 @@ static int inbox_on_data(void *arg, struct rist_data_block *block) {
                 break;
             }
         }
-        if (!inbox_append(&in->batches[in->filling].media, block->payload, block->payload_len,
-                          in->max_bytes)) {
+        inbox_bytes *media = &in->batches[in->filling].media;
+        size_t begin = media->size;
+        if (inbox_append(media, block->payload, block->payload_len, in->max_bytes)) {
+            inbox_look_for_holes(in, begin, block->payload, block->payload_len);
+        } else {
             c->overflowed++;
             inbox_mark_here(in, 1, 0);
+            memset(in->continuity, UNKNOWN, sizeof in->continuity);
         }
         inbox_signal(in);
     }
@@ -354,6 +383,7 @@ static inbox_batch *inbox_take(inbox *in) {
     in->filling = !in->filling;
     in->batches[in->filling].media.size = 0;
     in->batches[in->filling].mark_count = 0;
+    in->hole_told = 0;
     pthread_mutex_unlock(&in->lock);
     return full;
 }

@@ -60,7 +60,9 @@ class Mark:
         offset: bytes of the batch before it: 0 for a hole between two batches, the size of
             the batch where the last packets were dropped because nobody fetched.
         missing: RIST packets that should have been here, each of up to seven MPEG-TS
-            packets; 0 where that cannot be known.
+            packets; 0 where that cannot be known: with another flow, and where packets were
+            missing before they reached the sender (their continuity counters tell; the first
+            such place of a batch).
         new_flow: another sender took over, or the same one began to count anew.
     """
 

@@ -14,6 +14,9 @@ CODECS: Final = {
     "audio/mpeg": "aac",
 }
 
+FPS_MAX: Final = 300
+"""What is more is not a rate but the unit of the stamps: of a stream without a constant rate."""
+
 
 def format_of(caps: Gst.Caps) -> VideoFormat | AudioFormat:
     """What a parser says of its track."""
@@ -35,7 +38,7 @@ def format_of(caps: Gst.Caps) -> VideoFormat | AudioFormat:
         text,
         _int(structure, "width"),
         _int(structure, "height"),
-        Fraction(over, under) if known and over > 0 and under > 0 else None,
+        Fraction(over, under) if known and 0 < over <= FPS_MAX * under else None,
         structure.get_string("profile"),
     )
 

@@ -115,9 +115,14 @@ def parse(argv: list[str], environ: os._Environ[str] | dict[str, str]) -> Worker
 
 def _slate(args: argparse.Namespace, environ: Mapping[str, str]) -> SlateSettings:
     home = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", ""), ".cache"))
+    file = None if args.slate in ("on", "off") else Path(args.slate)
+    if file is not None:
+        from strata.worker.slates.slates import check_file
+
+        check_file(file)
     return SlateSettings(
         wanted=args.slate != "off",
-        file=None if args.slate in ("on", "off") else Path(args.slate),
+        file=file,
         max_s=args.slate_max_s,
         name=args.name or args.stream_id,
         cache=home / "strata" / "slates" if home.is_absolute() else None,

@@ -56,6 +56,9 @@ class Hub:
         """Nothing is on the air any more: every forward ends, until there is media again."""
         self.flow.close()
         self._packets_flow.close()
+        # What is kept is of a time that has passed when they begin again.
+        self._units.clear()
+        self._packets.clear()
 
     def prime(self, forward: Forward) -> None:
         """Gives a forward what there is since the last key frame; the rest comes by itself."""

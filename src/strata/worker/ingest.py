@@ -217,6 +217,8 @@ class Ingest:
         for message in pop_messages(self._bus):
             if message.type == Gst.MessageType.WARNING:
                 log.debug("ingest: %s", bus_error(message)[0])  # one per gap in the stream
+            elif not message.src.has_as_ancestor(self._pipeline):
+                log.debug("ingest: %s", bus_error(message)[0])  # of a track that has ended
             elif message.type == Gst.MessageType.ERROR:
                 text, debug = bus_error(message)
                 log.warning("ingest failed: %s (%s)", text, debug.replace("\n", " "))

@@ -98,7 +98,8 @@ class Intake:
 
     def _note(self, mark: Mark) -> None:
         """What comes next does not follow what came before."""
-        self._gaps.note(mark.missing)
+        # What the sender itself was not given shows in the counters; no more is known of it.
+        self._gaps.note(mark.missing if mark.missing or mark.new_flow else 1)
         if mark.new_flow:
             log.info("another sender, or the same one begun anew: its clock is set again")
             self._on_air.restarted()

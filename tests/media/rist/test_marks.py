@@ -133,3 +133,44 @@ async def test_what_nobody_fetched_is_marked_at_the_end(monkeypatch: pytest.Monk
         media, marks = receiver.take_marked()
         assert len(media) == 100 * 188
         assert marks == [Mark(100 * 188, receiver.counters().overflowed, False)]
+
+
+def counted(pid: int, counter: int, *, says_so: bool = False, payload: bool = True) -> bytes:
+    """A packet with a continuity counter; ``says_so``: the sender tells of a discontinuity."""
+    control = (0x20 if says_so else 0) | (0x10 if payload else 0) | counter % 16
+    field = b"\x01\x80" if says_so else b""
+    head = bytes((0x47, pid >> 8, pid & 0xFF, control)) + field
+    return head.ljust(188, b"\0")
+
+
+async def test_what_the_sender_was_not_given_is_marked_by_the_counters() -> None:
+    port = free_udp_port()
+    receiver = Receiver([port], PSK, bind="127.0.0.1", batch_ms=400)
+    sender = Sender([Link("127.0.0.1", port)], PSK)
+    pieces = [
+        *(counted(0x100, n) for n in (1, 2, 3)),
+        counted(0x100, 3),  # a copy
+        *(counted(0x101, n) for n in (9, 10)),
+        counted(0x1FFF, 7),
+        counted(0x1FFF, 3),
+        counted(0x100, 9, payload=False),
+        counted(0x100, 4),
+        counted(0x101, 5, says_so=True),
+        counted(0x101, 6),
+        counted(0x100, 7),  # 5 and 6 are missing
+        counted(0x100, 8),
+    ]
+    with running(receiver, sender):
+        await join(receiver, sender, 1)
+        receiver.take_marked()
+        for piece in pieces:
+            sender.write(piece)
+        found, marks = b"", []
+        async with asyncio.timeout(20.0):
+            while counted(0x100, 8) not in found:
+                await readable(receiver.fileno(), 20.0)
+                taken, seen = receiver.take_marked()
+                marks += [Mark(len(found) + m.offset, m.missing, m.new_flow) for m in seen]
+                found += taken
+    at = found.index(counted(0x100, 7))
+    assert marks == [Mark(at, 0, new_flow=False)]
