@@ -185,11 +185,7 @@ def test_every_rhythm_comes_out_as_it_went_in(
 
 @pytest.mark.parametrize(
     "name",
-    cases(
-        "variable frame rate and B-frames",
-        "pictures at irregular times are told as 90000 a second, a rate at which no slate can "
-        "be made",
-    ),
+    list(ENCODERS),
 )
 @pytest.mark.timeout(180)
 def test_every_rhythm_has_a_slate(name: str, aired: dict[str, Aired | BaseException]) -> None:

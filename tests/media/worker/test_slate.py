@@ -411,11 +411,6 @@ def test_the_operators_picture_and_movie_are_what_is_seen_everywhere(scenes: Sce
     holds(scenes, "operator")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="one frame of sound whose stamp is not believed closes the gate of the picture up "
-    "to the next key frame: Line._push_video looks at the bad stamps of both tracks",
-)
 def test_an_encoder_that_paused_is_back_from_its_first_key_frame_on(scenes: Scenes) -> None:
     holds(scenes, "paused")
 
@@ -432,16 +427,9 @@ def test_a_slate_that_has_lasted_long_enough_ends_the_session(scenes: Scenes) ->
     assert holds(scenes, "outlasted").exists()
 
 
-STALE: Final = (
-    "the hub keeps the slate's pictures from before the pause, and gives them to who comes "
-    "back: the session begins with them, and a hole as long as the pause"
-)
-
-
-@pytest.mark.xfail(strict=True, reason=STALE)
 async def test_who_comes_back_is_given_nothing_from_before_the_pause() -> None:
     given: list[AccessUnit] = []
-    forward = Mock(feed="units", push=given.append)
+    forward = Mock(feed="units", push=lambda *units: given.extend(units))
     format = VideoFormat("h264", b"\1", "video/x-h264", 320, 180)
     hub = Hub()
     hub.flow.open(Program(format, None))
@@ -453,7 +441,6 @@ async def test_who_comes_back_is_given_nothing_from_before_the_pause() -> None:
 
 
 # Whether the forward or the new picture is first at the hub is a matter of milliseconds.
-@pytest.mark.xfail(strict=False, reason=STALE)
 def test_a_session_after_a_slate_begins_with_the_picture(scenes: Scenes, source: Units) -> None:
     flv = read_flv(holds(scenes, "outlasted"))
     assert all(is_live for is_live, _, _ in pieces(flv, source))
@@ -469,11 +456,6 @@ def test_a_stream_without_sound_gets_silence_or_stays_mute(name: str, scenes: Sc
     holds(scenes, name)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=TimeoutError,
-    reason="nobody looks at the file of --slate before there is a picture to make it for",
-)
 async def test_a_slate_that_does_not_exist_is_told_at_the_start(tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
     worker = WorkerProcess(tmp_path / "one", arguments=["--slate", str(missing)])
