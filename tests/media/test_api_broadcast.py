@@ -107,7 +107,7 @@ async def test_from_the_encoder_to_the_platform(
         tells_the_story(stopped)
 
         # And once more, at once, with the line that the answer gives.
-        again = await api.start(nginx.url(KEY), name="Second half")
+        again = await api.start(nginx.url(KEY), name="Second half", slate="off")
         assert again["psk"] != started["psk"]
         async with GivenSender(tmp_path / "given", again["sender_command"]) as sender:
             await broadcast(api, sender, test_file, again["id"], 6)
@@ -126,12 +126,16 @@ def tells_the_story(stream: Json) -> None:
     told = [
         each["data"]["to"] if each["type"] == "state" else each["type"]
         for each in stream["events"]
-        if each["type"] not in ("forward", "input")
+        if each["type"] not in ("forward", "input", "program")
     ]
+    # Between the end of the encoder and the stop nothing was on the air.
     assert told == [
-        *("start_requested", "waiting", "live"),
+        *("start_requested", "waiting", "live", "degraded"),
         *("stop_requested", "stopping", "ended"),
     ]
+    on_air = [each["data"] for each in stream["events"] if each["type"] == "program"]
+    assert on_air[0] == {"video": "live", "audio": "live"}
+    assert on_air[-1] == {"video": "none", "audio": "none"}
     assert [each["data"]["state"] for each in stream["events"] if each["type"] == "input"] == [
         *("waiting", "receiving"),
     ]

@@ -39,9 +39,9 @@ class Live:
 
     @property
     def links_down(self) -> tuple[int, ...]:
-        """Ports that have had a sender and have none that can be used now."""
+        """Ports that have brought media, and can be used no more."""
         links = self.stats.links if self.stats is not None else []
-        return tuple(link.port for link in links if link.peer is not None and link.state == "down")
+        return tuple(link.port for link in links if link.received and link.state == "down")
 
     @property
     def has_alarm(self) -> bool:

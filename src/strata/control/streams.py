@@ -310,7 +310,8 @@ class Streams:
         if live is None:
             return
         event = notice.event
-        if isinstance(event, wire.Forward | wire.Error | wire.Input | wire.Program):
+        is_news = event != live.program  # a worker greets with what is on the air
+        if is_news and isinstance(event, wire.Forward | wire.Error | wire.Input | wire.Program):
             async with self._store.begin() as session:
                 session.add(_event(notice.stream_id, None, *_told(event)))
         if live.hear(event):

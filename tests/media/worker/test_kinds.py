@@ -334,7 +334,7 @@ async def test_tls_is_spoken_with_who_can_prove_its_name_only(
             WorkerProcess(
                 tmp_path,
                 forwards,
-                arguments=["--max-egress-kbps", "100000"],
+                arguments=["--max-egress-kbps", "100000", "--slate", "off"],
                 wrapper=["unshare", "--mount", "sh", "-c", mount, "sh"],
             ) as worker,
             RistSender(tmp_path / "sender", worker.ports, PSK) as sender,

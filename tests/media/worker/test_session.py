@@ -65,7 +65,7 @@ def long_content(long_file: Path) -> Content:
 
 
 @pytest.mark.parametrize(
-    "cuts", [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+    "cuts", [2, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
 async def test_cuts_of_all_links_are_one_session(
     tmp_path: Path, long_file: Path, long_content: Content, cuts: int
@@ -92,7 +92,7 @@ async def test_cuts_of_all_links_are_one_session(
 
 
 @pytest.mark.parametrize(
-    "restarts", [2, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+    "restarts", [1, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
 )
 async def test_an_encoder_that_is_killed_and_begins_anew_is_one_session(
     tmp_path: Path, long_file: Path, long_content: Content, restarts: int

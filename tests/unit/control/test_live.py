@@ -81,9 +81,9 @@ def test_a_link_that_goes_down_is_an_alarm_until_it_is_back() -> None:
     assert not live.has_alarm
 
 
-def test_a_port_that_nobody_has_used_is_no_alarm() -> None:
+def test_a_link_that_has_not_brought_anything_yet_is_no_alarm() -> None:
     live = Live()
-    live.hear(stats(msgspec.structs.replace(LINK, peer=None)))
+    live.hear(stats(msgspec.structs.replace(LINK, received=0)))
     assert not live.has_alarm
 
 
