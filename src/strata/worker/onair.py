@@ -173,6 +173,11 @@ class OnAir:
 
     # What goes out.
 
+    @property
+    def _lives(self) -> str:
+        """What the picture is when all is well."""
+        return "live" if self.line.liveness.has_video else "none"
+
     def _deliver(self, units: list[AccessUnit]) -> int:
         self._follow_formats()
         self._look_at_slate()
@@ -228,7 +233,8 @@ class OnAir:
         liveness = self.line.liveness
         now = wire.Program(liveness.video, liveness.audio)
         if self.has_begun and now != self.program:
-            log.info("on the air: video %s, audio %s", now.video, now.audio)
+            level = logging.INFO if now.video == self._lives else logging.WARNING
+            log.log(level, "on the air: video %s, audio %s", now.video, now.audio)
             self.program = now
             self._tell(now)
 

@@ -72,12 +72,14 @@ def test_everything_can_be_set() -> None:
     assert not found.slate.wanted
 
 
-def test_what_stands_in_for_the_sender_can_be_set() -> None:
+def test_what_stands_in_for_the_sender_can_be_set(tmp_path: Path) -> None:
+    logo = tmp_path / "slate.png"
+    logo.write_bytes(b"png")
     found = parse(
-        *("--psk", KEY, "--slate", "/media/slate.png", "--name", "The name", "--slate-max-s", "90"),
+        *("--psk", KEY, "--slate", str(logo), "--name", "The name", "--slate-max-s", "90"),
         *("--silence", "off", "--keep-damaged"),
     )
-    assert found.slate == SlateSettings(True, Path("/media/slate.png"), 90.0, "The name", None)
+    assert found.slate == SlateSettings(True, logo, 90.0, "The name", None)
     assert (found.keep_damaged, found.can_silence) == (True, False)
     assert parse("--psk", KEY, "--silence", "on").can_silence
 
@@ -92,9 +94,24 @@ def test_what_stands_in_for_the_sender_can_be_set() -> None:
         ("slates/one.mp4", True, Path("slates/one.mp4")),
     ],
 )
-def test_the_slate_is_on_off_or_a_file(setting: str, wanted: bool, file: Path | None) -> None:
+def test_the_slate_is_on_off_or_a_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    wanted: bool,
+    file: Path | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if file is not None:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"png")
     found = parse("--psk", KEY, "--slate", setting).slate
     assert (found.wanted, found.file) == (wanted, file)
+
+
+def test_a_slate_that_is_not_there_is_a_bad_argument(tmp_path: Path) -> None:
+    with pytest.raises(BadArguments, match="the slate's file"):
+        parse("--psk", KEY, "--slate", str(tmp_path / "none.png"))
 
 
 @pytest.mark.parametrize(
