@@ -19,6 +19,7 @@ from strata.worker.cap import EgressCap
 from strata.worker.config import FORWARDS_MAX
 from strata.worker.forward import Forward
 from strata.worker.hub import Hub
+from strata.worker.output import Feed
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Forwards:
     Args:
         cap_kbps: what all of them together may send over the network; 0 for no limit.
         tell: called with each event about them.
-        is_flowing: whether media comes in at the moment.
+        is_flowing: whether there is anything for forwards that are fed this, at the moment.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Forwards:
         hub: Hub,
         cap_kbps: int,
         tell: Callable[[wire.Event], None],
-        is_flowing: Callable[[], bool],
+        is_flowing: Callable[[Feed], bool],
     ) -> None:
         self._hub = hub
         self._cap = EgressCap(hub, cap_kbps)
@@ -238,7 +239,7 @@ class Forwards:
             self._joining.remove(forward)
 
     async def _prove(self, forward: Forward) -> None:
-        if self._is_flowing():
+        if self._is_flowing(forward.feed):
             await forward.proven(PROOF_S)
 
     def _replace(self, old: Forward, new: Forward) -> None:

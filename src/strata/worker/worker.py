@@ -25,6 +25,7 @@ from strata.worker.forwards import Forwards
 from strata.worker.hub import Hub
 from strata.worker.intake import Intake
 from strata.worker.onair import OnAir
+from strata.worker.output import Feed
 from strata.worker.stats import StatsMeter
 
 log = logging.getLogger(__name__)
@@ -73,9 +74,7 @@ class Worker:
             self._loop.add_signal_handler(signum, self._request_stop, "eos")
         forwards.require(config.forwards, ingest.ELEMENTS)
         self._hub = Hub()
-        self._forwards = Forwards(
-            self._hub, config.max_egress_kbps, self._tell, self._is_media_flowing
-        )
+        self._forwards = Forwards(self._hub, config.max_egress_kbps, self._tell, self._is_flowing)
         self._receiver = Receiver(
             config.ports,
             config.psk,
@@ -274,7 +273,9 @@ class Worker:
     def _tell(self, event: wire.Event) -> None:
         self._socket.broadcast(event)
 
-    def _is_media_flowing(self) -> bool:
+    def _is_flowing(self, feed: Feed) -> bool:
+        if feed == "units" and self._on_air.program.video == "slate":
+            return True
         at = self._last_media_at
         return at is not None and time.monotonic() - at < FLOWING_S and self._on_air.has_begun
 

@@ -97,7 +97,7 @@ class Case:
         self.hub = Hub()
         self.told: list[wire.Event] = []
         self.flowing = False
-        self.forwards = Forwards(self.hub, cap_kbps, self.told.append, lambda: self.flowing)
+        self.forwards = Forwards(self.hub, cap_kbps, self.told.append, lambda feed: self.flowing)
         self._feeding: asyncio.Task[None] | None = None
         self.forwards.start(urls)
 

@@ -610,6 +610,21 @@ async def test_without_media_the_slate_goes_on_the_air_and_the_picture_comes_bac
 
 
 @in_virtual_time
+async def test_a_new_destination_has_to_take_the_slate_while_that_is_on_the_air(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as case:
+        await case.on_air()
+        await asyncio.sleep(5.0)
+        assert case.told("program")[-1]["video"] == "slate"
+        answer = await case.ask("add_forward", url=ONE)
+        assert answer["event"] == "error"
+        assert "has taken nothing in 10 s" in answer["message"]
+        [output] = FakeOutput.made
+        assert output.units[0].data == SHOWN
+
+
+@in_virtual_time
 async def test_the_slate_can_be_shown_over_a_live_picture(tmp_path: Path) -> None:
     async with running(tmp_path, forwards=(forward_url.parse(ONE),)) as case:
         await case.on_air()
