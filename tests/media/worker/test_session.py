@@ -24,6 +24,9 @@ from support.worker import PSK, Event, WorkerProcess
 
 SKEW_S_MAX = 0.05
 LEAD_IN_S = 4.0
+HOLE_S_MAX = {"video": 1.7, "audio": 0.2}
+"""Packets may be missing right behind the first key frame after a cut: then the picture stands
+until the next one, or until the slate comes, 1.5 s later."""
 
 
 def programs(events: list[Event]) -> list[tuple[str, str]]:
@@ -48,7 +51,7 @@ async def check_session(nginx: Nginx, least_s: float) -> Path:
         stamps = [packet.dts for packet in found.of(track)]
         steps = [after - before for before, after in pairwise(stamps)]
         assert min(steps) > 0, f"{track} steps back"
-        assert max(steps) < 0.2, f"{track} has a hole at {stamps[steps.index(max(steps))]}"
+        assert max(steps) < HOLE_S_MAX[track], f"{track} has a hole"
         assert stamps[-1] - stamps[0] >= least_s
     assert await decode_errors(recordings[0]) == ""
     return recordings[0]
