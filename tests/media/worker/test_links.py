@@ -40,6 +40,7 @@ async def first_change(watch: LinkWatch, receiver: Receiver, deadline_s: float) 
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("there_too", "code", "is_connected"),
     [(False, "return_path_dead", True), (True, "link_down", False)],
@@ -113,7 +114,7 @@ async def test_a_tenth_lost_on_both_links_is_repaired(
 @pytest.mark.parametrize(
     ("times", "cut_s", "kbps", "one_in"),
     [
-        (1, 6.0, 0, 100_000),
+        pytest.param(1, 6.0, 0, 100_000, marks=[pytest.mark.long]),
         pytest.param(6, 20.0, 0, 100_000, marks=[pytest.mark.long, pytest.mark.timeout(400)]),
         # With a quarter of capacity to spare, of 5.4 Mbps of media and what RIST adds. Here 3
         # of 80,485 packets were lost once, where one in 100,000 is wanted.
