@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar, Final, Literal, TypeAlias
@@ -22,7 +23,7 @@ USUAL_RATE: Final = 48_000
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class Format(ABC):
     """How the units of one track are coded. Two that are equal need no new sequence header.
 
     Attributes:
@@ -44,8 +45,8 @@ class Format:
         # Asked for with every unit, so it is reckoned once.
         object.__setattr__(self, "unit_ns", self._reckon())
 
-    def _reckon(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _reckon(self) -> int: ...
 
     def is_same(self, other: Format | None) -> bool:
         """Equal; quick where it is the very same, as it mostly is."""
