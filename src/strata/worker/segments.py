@@ -107,7 +107,9 @@ class Segmenter:
         ended.duration_s = max(0.0, (at_ns - self._begin_ns) / 1e9)
         if self.limit_s is None:
             ended.duration_s = min(ended.duration_s, FIRST_S_MAX)
-            self.limit_s = max(math.ceil(self._target_s), math.ceil(ended.duration_s - ROUNDED_S))
+            # The next segment may begin a little before the last unit of the other track.
+            longest_s = max(ended.duration_s, (self._latest_ns - self._begin_ns) / 1e9)
+            self.limit_s = max(math.ceil(self._target_s), math.ceil(longest_s - ROUNDED_S))
         # A pause before the unit that comes next belongs to no segment.
         ended.duration_s = min(ended.duration_s, self.limit_s + ROUNDED_S)
         return ended

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strata.worker.formats import Track
@@ -239,6 +239,16 @@ def test_the_segments_are_the_stream_from_its_first_key_frame_on(
         assert all(segment.follows for segment in found)
 
 
+@example(
+    steps=[
+        (0.0, True, "video"),
+        (0.5, False, "video"),
+        (1.0, False, "video"),
+        (-0.03, True, "video"),
+    ],
+    target_s=0.5,
+    limit_s=None,
+)
 @given(steps=STEPS, target_s=TARGETS, limit_s=LIMITS)
 def test_the_limit_is_set_once_and_no_unit_lies_past_it(
     steps: list[tuple[float, bool, Track]], target_s: float, limit_s: int | None
