@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,23 @@ from support.media import make_test_file
 @pytest.fixture(scope="session")
 def test_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve seconds of H.264 and AAC at 5.4 Mbps; made once, in a few seconds."""
-    return asyncio.run(make_test_file(tmp_path_factory.mktemp("media") / "test.ts"))
+    return _made(tmp_path_factory, "test.ts", 12)
 
 
 @pytest.fixture(scope="session")
 def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same for a minute and more: played in a loop, the sound of the short one stumbles
     where it begins again."""
-    path = tmp_path_factory.mktemp("media") / "long.ts"
-    return asyncio.run(make_test_file(path, seconds=68))
+    return _made(tmp_path_factory, "long.ts", 68)
+
+
+def _made(tmp_path_factory: pytest.TempPathFactory, name: str, seconds: float) -> Path:
+    """One file for all processes of a run: each has a folder of its own beside the others."""
+    own = tmp_path_factory.getbasetemp()
+    path = (own.parent if own.name.startswith("popen-") else own) / name
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            made = asyncio.run(make_test_file(path.with_suffix(".new.ts"), seconds=seconds))
+            made.rename(path)
+    return path

@@ -21,6 +21,7 @@ import httpx
 from support.children import Child, until
 from support.media import RistSender
 from support.ports import free_tcp_port, udp_port_is_bound
+from support.udp import give_room
 
 Json: TypeAlias = dict[str, Any]
 
@@ -307,6 +308,7 @@ class GivenSender(RistSender):
 
         try:
             await until(listens, 10.0, "ristsender listens for ffmpeg")
+            give_room(child.pid, port)
         except BaseException:
             await self.__aexit__()
             raise

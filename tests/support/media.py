@@ -13,6 +13,7 @@ from typing import Final, Literal, Self
 
 from support.children import Child, output_of, until
 from support.ports import free_udp_port, udp_port_is_bound
+from support.udp import give_room
 
 GOP_S: Final = 2.0
 FPS: Final = 25
@@ -97,6 +98,7 @@ class RistSender:
             await until(
                 lambda: udp_port_is_bound(self._port), 10.0, "ristsender listens for ffmpeg"
             )
+            give_room(self._child.pid, self._port)
         except BaseException:
             await self.__aexit__()
             raise
