@@ -5,7 +5,8 @@ so passes the unevenness of the network, and of an encoder that catches up, on i
 stamps of pictures and sound: frames move closer together or further apart, and a player
 stumbles. So the demuxer is told the times at which the packets *should* have arrived: those
 of the sender's own clock references (PCR), which lie beside the media. Arrival only
-decides where the sender's clock starts, and where it starts again after it jumped.
+decides where the sender's clock starts, and where it starts again after it jumped. Nor is
+the demuxer shown how that clock wraps (:mod:`strata.worker.ts_wrap`).
 
 Source: ISO/IEC 13818-1 sections 2.4.3.5 (PCR) and 2.7.2 (a PCR at least every 100 ms).
 """
@@ -13,6 +14,8 @@ Source: ISO/IEC 13818-1 sections 2.4.3.5 (PCR) and 2.7.2 (a PCR at least every 1
 from __future__ import annotations
 
 from typing import Final
+
+from strata.worker.ts_wrap import is_near, moved
 
 PACKET: Final = 188
 PCR_HZ: Final = 27_000_000
@@ -36,9 +39,11 @@ class Pace:
         self._pcr = 0
         self._at_s = 0.0
         self._stamp_s: float | None = None
+        self._is_near_wrap = False
 
     def split(self, batch: bytes, now: float) -> list[tuple[float, bytes]]:
-        """The batch, cut before each packet with a PCR, as (stamp in s, packets).
+        """The batch, cut before each packet with a PCR, as (stamp in s, packets as a demuxer
+        should see them).
 
         Args:
             batch: whole packets of 188 bytes.
@@ -56,11 +61,11 @@ class Pace:
             if pcr is None:
                 continue
             if offset > begin:
-                pieces.append((self._stamp(now), batch[begin:offset]))
+                pieces.append(self._piece(batch[begin:offset], now))
                 begin = offset
             self._follow(pcr, now)
         if begin < len(batch):
-            pieces.append((self._stamp(now), batch[begin:] if begin else batch))
+            pieces.append(self._piece(batch[begin:] if begin else batch, now))
         return pieces
 
     def _pcr_of(self, head: bytes, now: float) -> int | None:
@@ -83,13 +88,17 @@ class Pace:
         else:
             moved_s = _signed(pcr - self._pcr) / PCR_HZ
             passed_s = now - self._at_s
+            goes_on = 0 <= moved_s <= passed_s + JUMP_S
             # After a jump the stream goes on where it was, later by what really passed.
-            self._stamp_s += moved_s if 0 <= moved_s <= passed_s + JUMP_S else passed_s
+            self._stamp_s += moved_s if goes_on else passed_s
+            if goes_on:  # a damaged reference says nothing, nor does what came before the first
+                self._is_near_wrap = is_near(pcr // 300, self._is_near_wrap)
         self._pcr = pcr
         self._at_s = now
 
-    def _stamp(self, now: float) -> float:
-        return now if self._stamp_s is None else self._stamp_s
+    def _piece(self, packets: bytes, now: float) -> tuple[float, bytes]:
+        stamp_s = now if self._stamp_s is None else self._stamp_s
+        return stamp_s, moved(packets) if self._is_near_wrap else packets
 
 
 def _signed(difference: int) -> int:
