@@ -27,6 +27,9 @@ DataDir = Annotated[Path | None, typer.Option(help="database, keys, logs and rec
 PortRange = Annotated[str | None, typer.Option(help="UDP ports for senders, as 15000-16000")]
 PublicHost = Annotated[str | None, typer.Option(help="name or address that senders are told")]
 ConfigFile = Annotated[Path | None, typer.Option(help="settings in TOML")]
+Parent = Annotated[
+    int | None, typer.Option(hidden=True, help="end when that process ends; streams go on")
+]
 Demo = Annotated[bool, typer.Option("--demo", help="add a test sender and a local platform")]
 
 
@@ -55,6 +58,7 @@ def control(
     public_host: PublicHost = None,
     config: ConfigFile = None,
     demo: Demo = False,
+    parent: Parent = None,
 ) -> None:
     """The control plane alone."""
     from strata.control import service
@@ -63,7 +67,7 @@ def control(
     logs.set_up("control")
     loaded = load(config, listen, data_dir, port_range, public_host)
     if not demo:
-        asyncio.run(service.run(loaded, socket_path(loaded)))
+        asyncio.run(service.run(loaded, socket_path(loaded), parent=parent))
         return
     from strata.demo import broadcast
     from strata.demo.nginx import LocalPlatform
@@ -78,6 +82,7 @@ def control(
             loaded,
             socket_path(loaded),
             lambda accounts, streams: broadcast.running(loaded, platform, accounts, streams),
+            parent=parent,
         )
     )
 
@@ -89,12 +94,14 @@ def host(
     port_range: PortRange = None,
     public_host: PublicHost = None,
     config: ConfigFile = None,
+    parent: Parent = None,
 ) -> None:
     """The host alone: receives what its control plane tells it to."""
     from strata.host import service
 
     logs.set_up("host")
-    asyncio.run(service.run(load(config, listen, data_dir, port_range, public_host)))
+    loaded = load(config, listen, data_dir, port_range, public_host)
+    asyncio.run(service.run(loaded, parent=parent))
 
 
 @app.command()

@@ -77,6 +77,24 @@ class Host(Section):
     stop_timeout_s: float = Field(default=15.0, gt=0, description="before a worker is killed")
     port_rest_s: float = Field(default=60.0, ge=0, description="before a freed port is used again")
     port_attempts: int = Field(default=5, ge=1, description="pairs tried when ports are taken")
+    port_quarantine_s: float = Field(
+        default=300.0, ge=0, description="before a port is tried again that a stranger held"
+    )
+    starting_at_once: int = Field(
+        default=0, ge=0, description="workers on their way to ready; 0: two for each core"
+    )
+    silence_timeout_s: float = Field(
+        default=15.0, ge=0, description="a worker that reports nothing is killed; 0: never"
+    )
+    no_input_timeout_s: float = Field(
+        default=60.0, ge=0, description="without media, before a stream is ended; 0: never"
+    )
+    first_media_timeout_s: float = Field(
+        default=300.0, ge=0, description="the same, before the first media; 0: never"
+    )
+    egress_mbps: float | None = Field(
+        default=None, gt=0, description="the machine's uplink; None: not counted"
+    )
     request_timeout_s: float = Field(default=90.0, gt=0, description="control waits for the host")
 
     @field_validator("port_range")
@@ -84,6 +102,29 @@ class Host(Section):
     def _is_range(cls, value: str) -> str:
         split_range(value)
         return value
+
+
+class Limits(Section):
+    """What one worker may take of its machine."""
+
+    enforce: bool = Field(default=True, description="False: no control groups at all")
+    cpu_cores: float = Field(default=0.5, gt=0, description="once it is ready")
+    memory_mb: int = Field(default=256, ge=32)
+    tasks: int = Field(default=256, ge=32, description="processes and threads")
+    kernel_egress: bool = Field(default=True, description="a rule of nftables for each worker")
+
+
+class Admission(Section):
+    """When a newcomer is refused."""
+
+    reserve_cpu_cores: float = Field(default=0.1, ge=0, description="until it is measured")
+    reserve_memory_mb: float = Field(default=64.0, ge=0)
+    reserve_egress_kbps: float = Field(default=8000.0, ge=0, description="for each forward")
+    settle_s: float = Field(default=30.0, ge=0, description="of media, before a measure counts")
+    fill_percent: float = Field(
+        default=80.0, gt=0, le=100, description="of cores and memory, for all streams"
+    )
+    min_disk_mb: float = Field(default=1024.0, ge=0, description="free, for one that records")
 
 
 class Worker(Section):
@@ -115,6 +156,8 @@ class Settings(BaseSettings):
     admin: Admin = Admin()
     forward: Forward = Forward()
     host: Host = Host()
+    limits: Limits = Limits()
+    admission: Admission = Admission()
     worker: Worker = Worker()
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
@@ -25,20 +26,31 @@ STOP_DEADLINE_S: Final = 30.0
 
 
 async def run(arguments: list[str], demo: bool) -> int:
-    """Runs both until SIGTERM or SIGINT; returns the exit status.
+    """Runs both until a signal comes; returns the exit status.
+
+    SIGTERM and SIGINT (Ctrl-C) end the streams, too. SIGHUP, as from a terminal that was
+    closed, leaves them on the air for the next start. So does the death of this process: the
+    two others notice.
 
     Args:
         arguments: of ``strata up``, which both processes understand but for ``--demo``.
     """
     shared = [each for each in arguments if each != "--demo"]
     stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    number = signal.SIGTERM
 
     def finish(status: int) -> None:
         if not stop.done():
             stop.set_result(status)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, finish, 0)
+    def keep() -> None:
+        nonlocal number
+        number = signal.SIGHUP
+        finish(0)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, finish, 0)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keep)
     tasks = TaskGroup(lambda name, error: finish(70))
     host = Child("host", shared)
     control = Child("control", [*shared, "--demo"] if demo else shared)
@@ -46,8 +58,8 @@ async def run(arguments: list[str], demo: bool) -> int:
         tasks.spawn(child.name, child.keep_running(finish))
     status = await stop
     # The host first: it stops its workers, and control writes down how each stream ended.
-    await host.stop()
-    await control.stop()
+    await host.stop(number)
+    await control.stop(number)
     await tasks.close()
     return status
 
@@ -57,7 +69,8 @@ class Child:
 
     def __init__(self, name: str, arguments: list[str]) -> None:
         self.name = name
-        self._command = [sys.executable, "-I", "-m", "strata", name, *arguments]
+        parent = ("--parent", str(os.getpid()))
+        self._command = [sys.executable, "-I", "-m", "strata", name, *parent, *arguments]
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -79,12 +92,12 @@ class Child:
             log.error("%s ended with status %d; starting it again", self.name, status)
             await asyncio.sleep(AGAIN_S)
 
-    async def stop(self) -> None:
+    async def stop(self, number: signal.Signals) -> None:
         self._stopping = True
         process = self._process
         if process is None or process.returncode is not None:
             return
-        process.terminate()
+        process.send_signal(number)
         try:
             await asyncio.wait_for(process.wait(), STOP_DEADLINE_S)
         except TimeoutError:

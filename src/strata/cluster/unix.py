@@ -12,18 +12,17 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
+from strata.cluster.ends import Handler
 from strata.errors import HostUnreachable, StrataError
 from strata.tasks import TaskGroup
 from strata.wire import host as wire
 from strata.wire.lines import LineSplitter, LineTooLong
 
 log = logging.getLogger(__name__)
-
-Handler: TypeAlias = Callable[[wire.Request], Awaitable[wire.Reply]]
 
 READ_BYTES: Final = 64 * 1024
 UNREAD_BYTES_MAX: Final = 16 * 1024 * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from strata.wire import worker as wire
+from strata.wire.host import Alarm
 
 
 @dataclass(slots=True)
@@ -16,12 +17,20 @@ class Live:
     forwards: dict[str, wire.Forward] = field(default_factory=dict)
     stats: wire.Stats | None = None
 
+    alarms: list[Alarm] = field(default_factory=list)
+    """What the host finds wrong with it."""
+
+    is_restarting: bool = False
+    """Whether its worker has died, and the next one is on its way."""
+
     is_off: bool = False
     """Whether nothing is on the air any more: no media, and no slate."""
 
     def hear(self, event: wire.Event) -> bool:
         """Takes an event in; True where it can change the state of the stream."""
         match event:
+            case wire.Ready():
+                self.is_restarting = False
             case wire.Input():
                 self.input = event
             case wire.Program():
@@ -46,7 +55,12 @@ class Live:
     @property
     def has_alarm(self) -> bool:
         """Whether something is wrong beside input and forwards."""
-        return self.program.video == "slate" or self.is_off or bool(self.links_down)
+        return (
+            self.program.video == "slate"
+            or self.is_off
+            or self.is_restarting
+            or bool(self.links_down or self.alarms)
+        )
 
     @property
     def is_fed(self) -> bool:

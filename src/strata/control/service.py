@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
-import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import uvicorn
 
@@ -20,26 +21,37 @@ from strata.control.api.app import make_app
 from strata.control.seal import Seal
 from strata.control.store import Store
 from strata.control.streams import Streams
+from strata.ending import Ending
 from strata.errors import BadArguments
 from strata.settings import Settings, make_folders, split_listen
+from strata.tasks import TaskGroup
 
 log = logging.getLogger(__name__)
+
+LISTEN_DEADLINE_S: Final = 3.0
+LISTEN_AGAIN_S: Final = 0.1
 
 
 Beside: TypeAlias = Callable[[Accounts, Streams], AbstractAsyncContextManager[None]]
 
 
-async def run(settings: Settings, host_socket: Path, beside: Beside | None = None) -> None:
-    """Serves the API until SIGTERM or SIGINT.
+async def run(
+    settings: Settings,
+    host_socket: Path,
+    beside: Beside | None = None,
+    parent: int | None = None,
+) -> None:
+    """Serves the API until SIGTERM, SIGINT or SIGHUP; what is on the air is the host's.
 
     Args:
         beside: something to run while the services do; ends before them.
+        parent: the process without which this one should not go on.
 
     Raises:
         BadArguments: the address to listen on is taken or not of this machine.
     """
     make_folders(settings)
-    listener = _listen(settings.server.listen)
+    listener = await _listen(settings.server.listen)
     store = Store(settings)
     try:
         await store.open()
@@ -60,7 +72,7 @@ async def run(settings: Settings, host_socket: Path, beside: Beside | None = Non
             )
             log.info("the API listens on http://%s", settings.server.listen)
             async with beside(accounts, streams) if beside else contextlib.nullcontext():
-                await _serve(uvicorn.Server(config), listener)
+                await _serve(uvicorn.Server(config), listener, parent)
     finally:
         listener.close()
         await store.close()
@@ -72,7 +84,10 @@ async def _services(
 ) -> AsyncIterator[Streams]:
     streams = Streams(settings, store, seal)
     host = HostClient(
-        host_socket, streams.compare_notes, streams.on_notice, settings.host.request_timeout_s
+        host_socket,
+        streams.observer.compare_notes,
+        streams.observer.on_notice,
+        settings.host.request_timeout_s,
     )
     streams.start(host)
     host.start()
@@ -83,33 +98,49 @@ async def _services(
         await streams.close()
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT, and returns.
+async def _serve(server: uvicorn.Server, listener: socket.socket, parent: int | None) -> None:
+    """Serves until it is told to end, and returns.
 
-    ``Server.serve`` catches these signals itself and raises them anew once it is done,
-    which would end the process before anything else is put away.
+    ``Server.serve`` catches the signals itself and raises them anew once it is done, which
+    would end the process before anything else is put away.
     """
-    loop = asyncio.get_running_loop()
+    ending = Ending(parent)
 
-    def stop() -> None:
+    async def stop() -> None:
+        await ending.wait()
         server.should_exit = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    await server._serve(sockets=[listener])
+    tasks = TaskGroup()
+    tasks.spawn("ending", stop())
+    try:
+        await server._serve(sockets=[listener])
+    finally:
+        await tasks.close()
+        ending.close()
 
 
-def _listen(text: str) -> socket.socket:
+async def _listen(text: str) -> socket.socket:
+    """A socket for the API. An earlier control plane may be about to give it back.
+
+    Raises:
+        BadArguments: it is somebody else's, or not of this machine.
+    """
     host, port = split_listen(text)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, UnicodeError) as error:
-        listener.close()
-        raise BadArguments(
-            f"the API cannot listen on {text}: {getattr(error, 'strerror', None) or error}; end "
-            f"what holds it (see: ss -tlpn 'sport = :{port}') or choose another with --listen"
-        ) from None
-    return listener
+    give_up_at = time.monotonic() + LISTEN_DEADLINE_S
+    while True:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            return listener
+        except (OSError, UnicodeError) as error:
+            listener.close()
+            is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            if not is_taken or time.monotonic() > give_up_at:
+                raise BadArguments(
+                    f"the API cannot listen on {text}: {getattr(error, 'strerror', None) or error};"
+                    f" end what holds it (see: ss -tlpn 'sport = :{port}') or choose another with "
+                    "--listen"
+                ) from None
+        await asyncio.sleep(LISTEN_AGAIN_S)

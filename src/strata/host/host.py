@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 from strata.errors import Conflict, HostError, NoCapacity, NotFound, PortTaken
-from strata.host import process
+from strata.host import admission, health, limits, machine
+from strata.host.admission import Cost, Share
+from strata.host.egress import Egress
 from strata.host.ports import PortPool
-from strata.host.supervised import Outcome, SupervisedWorker
+from strata.host.records import Record, Records
+from strata.host.stream import Machine, Stream
+from strata.host.supervised import Outcome
 from strata.host.worker_client import WorkerClient
 from strata.settings import Settings, split_range
+from strata.tasks import TaskGroup
+from strata.wire import forward_url
 from strata.wire import host as wire
 from strata.wire import worker as worker_wire
 
@@ -29,9 +35,11 @@ ENDED_KEPT: Final = 1000
 RUNTIME_DIR_BYTES_MAX: Final = 65
 """107 bytes of a socket's path (unix(7)), less ``/``, 36 of a stream's id and ``.sock``."""
 
+STARTS_PER_CORE: Final = 2
+
 
 class Host:
-    """Starts, watches and stops the workers of this machine.
+    """Starts, watches and stops the streams of this machine.
 
     Args:
         notify: told of every event and every end.
@@ -41,9 +49,43 @@ class Host:
         self._settings = settings
         self._notify = notify
         self._runtime_dir = runtime_dir(settings)
-        self._ports = PortPool(split_range(settings.host.port_range), settings.host.port_rest_s)
-        self._workers: dict[str, SupervisedWorker] = {}
+        self._ports = PortPool(
+            split_range(settings.host.port_range),
+            settings.host.port_rest_s,
+            settings.host.port_quarantine_s,
+        )
+        name = f"strata-{name_of(settings)}"
+        self._limits = limits.detect(name, enforce=settings.limits.enforce)
+        self._egress = Egress(name, classifies=self._limits.classifies)
+        self._records = Records(settings.data_dir / "workers")
+        cores = len(os.sched_getaffinity(0))
+        self._machine = Machine(
+            settings,
+            self._runtime_dir,
+            self._limits,
+            self._egress,
+            self._records,
+            asyncio.Semaphore(settings.host.starting_at_once or STARTS_PER_CORE * cores),
+        )
+        self._streams: dict[str, Stream] = {}
         self._ended: deque[wire.Ended] = deque(maxlen=ENDED_KEPT)
+        self._tasks = TaskGroup()
+
+    async def open(self) -> None:
+        """Takes over what an earlier host has left on the air, and begins to look after it."""
+        records = self._records.all()
+        await self._limits.sweep({record.stream_id for record in records})
+        if self._settings.limits.kernel_egress:
+            await self._egress.open()
+        log.info("workers are limited by %s", self._limits.description)
+        for warning in self._warnings():
+            log.warning("%s", warning)
+        for record in records:
+            # What it takes is measured anew; until then it counts as it did at its start.
+            stream = self._new_stream(record, self._cost(record.forwards))
+            self._ports.claim(record.ports)
+            stream.adopt()
+        self._tasks.spawn("health", self._look_after())
 
     async def handle(self, request: wire.Request) -> wire.Reply:
         """Carries out one request.
@@ -57,69 +99,137 @@ class Host:
             case wire.Stop():
                 return await self._stop(request.stream_id)
             case wire.List():
-                running = [worker.snapshot() for worker in self._workers.values()]
+                running = [stream.snapshot() for stream in self._streams.values()]
                 return wire.Streams(running, list(self._ended))
+            case wire.Entrust():
+                self._stream(request.stream_id).entrust(
+                    worker_wire.Secrets(request.psk, request.forwards)
+                )
+                return wire.Done()
 
     async def close(self) -> None:
-        """Stops every worker, all at once, and those that are started meanwhile."""
-        while self._workers:
-            await asyncio.gather(*(worker.stop() for worker in tuple(self._workers.values())))
+        """Stops every stream, all at once, and those that are started meanwhile."""
+        while self._streams:
+            await asyncio.gather(*(stream.stop() for stream in tuple(self._streams.values())))
+        await self._tasks.close()
+        await self._egress.close()
+        await self._limits.close()
+
+    async def leave(self) -> None:
+        """Ends without touching what is on the air: the next host adopts it."""
+        await self._tasks.close()
+        for stream in self._streams.values():
+            await stream.leave()
+
+    def load(self) -> wire.Load:
+        """How full the machine is."""
+        has = machine.capacity(self._settings)
+        takes = admission.used(stream.share for stream in self._streams.values())
+        return wire.Load(
+            cpu_cores=has.cpu_cores,
+            memory_mb=round(has.memory_mb),
+            free_disk_mb=round(has.free_disk_mb),
+            streams=len(self._streams),
+            free_ports=self._ports.free(time.monotonic()),
+            used_cpu_cores=round(takes.cpu_cores, 3),
+            used_memory_mb=round(takes.memory_mb, 1),
+            used_egress_kbps=round(takes.egress_kbps, 1),
+            egress_kbps=has.egress_kbps,
+            limits=self._limits.description,
+            warnings=self._warnings(),
+        )
+
+    def _warnings(self) -> list[str]:
+        return [text for text in (self._limits.warning, self._egress.warning) if text]
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(health.CHECK_S)
+            for stream in tuple(self._streams.values()):
+                try:
+                    stream.look()
+                except Exception:  # one stream's trouble must not end the care for all
+                    log.exception("%s could not be looked at", stream.id)
+            self._notify(self.load())
+
+    # Starting and stopping.
 
     async def _start(self, request: wire.Start) -> wire.Started:
-        if request.stream_id in self._workers:
+        if request.stream_id in self._streams:
             raise Conflict(f"{request.stream_id} runs already")
+        kinds = [forward_url.parse(url).kind for url in request.forwards]
+        on_disk = sum(kind in ("file", "hls") for kind in kinds)
+        cost = self._cost(len(kinds) - on_disk)
+        admission.admit(
+            (stream.share for stream in self._streams.values()),
+            cost,
+            machine.capacity(self._settings),
+            records=on_disk > 0,
+        )
         error: PortTaken | None = None
         for _ in range(self._settings.host.port_attempts):
             try:
-                return await self._start_once(request)
+                return await self._start_once(request, cost, len(kinds) - on_disk)
             except PortTaken as taken:
-                # The pair rests like any other that is given back, so the next try gets
-                # another one.
                 log.warning("%s: %s", request.stream_id, taken.message)
                 error = taken
         assert error is not None
         raise error
 
-    async def _start_once(self, request: wire.Start) -> wire.Started:
+    async def _start_once(self, request: wire.Start, cost: Cost, forwards: int) -> wire.Started:
         settings = self._settings
-        async with AsyncExitStack() as undo:
-            ports = self._ports.allocate(request.links, time.monotonic())
-            if ports is None:
-                raise NoCapacity(
-                    f"no {request.links} ports of {settings.host.port_range} are free (a freed "
-                    f"one rests {settings.host.port_rest_s:.0f} s); widen host.port_range or "
-                    "stop a stream"
-                )
-            undo.callback(lambda: self._ports.release(ports, time.monotonic()))
-            socket = self._runtime_dir / f"{request.stream_id}.sock"
-            worker = SupervisedWorker(
-                request.stream_id, ports, socket, settings.host, self._on_event, self._on_end
+        ports = self._ports.allocate(request.links, time.monotonic())
+        if ports is None:
+            raise NoCapacity(
+                f"no {request.links} ports of {settings.host.port_range} are free (a freed "
+                f"one rests {settings.host.port_rest_s:.0f} s); widen host.port_range or "
+                "stop a stream"
             )
-            self._workers[request.stream_id] = worker
-            undo.callback(lambda: self._workers.pop(request.stream_id, None))
-            command = process.argv(
-                request.stream_id,
-                ports,
-                socket,
-                settings.host.bind,
-                settings.worker,
-                name=request.name,
-                slate=request.slate,
+        record = Record(
+            request.stream_id,
+            list(ports),
+            name=request.name,
+            slate=request.slate,
+            first_media_s=request.first_media_s,
+            forwards=forwards,
+        )
+        stream = self._new_stream(record, cost)
+        try:
+            await stream.start(worker_wire.Secrets(request.psk, request.forwards))
+        except BaseException as error:
+            self._streams.pop(request.stream_id, None)
+            give_back = (
+                self._ports.quarantine if isinstance(error, PortTaken) else self._ports.release
             )
-            await worker.start(
-                command,
-                worker_wire.Secrets(request.psk, request.forwards),
-                settings.log_dir / f"{request.stream_id}.log",
-            )
-            undo.pop_all()
-        return wire.Started(list(ports), worker.pid)
+            give_back(ports, time.monotonic())
+            raise
+        return wire.Started(list(ports), stream.pid)
+
+    def _new_stream(self, record: Record, cost: Cost) -> Stream:
+        stream = self._streams[record.stream_id] = Stream(
+            record, Share(cost), self._machine, self._notify, self._on_over
+        )
+        return stream
+
+    def _cost(self, forwards: int) -> Cost:
+        """What a stream with so many forwards to the network is expected to take."""
+        reserve = self._settings.admission
+        return Cost(
+            reserve.reserve_cpu_cores,
+            reserve.reserve_memory_mb,
+            reserve.reserve_egress_kbps * forwards,
+        )
+
+    def _stream(self, stream_id: str) -> Stream:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            raise NotFound(f"{stream_id} does not run on this host")
+        return stream
 
     async def _stop(self, stream_id: str) -> wire.Stopped:
-        worker = self._workers.get(stream_id)
-        if worker is None:
+        if stream_id not in self._streams:
             await self._end_stray(stream_id)
-            raise NotFound(f"{stream_id} does not run on this host")
-        outcome = await worker.stop()
+        outcome = await self._stream(stream_id).stop()
         return wire.Stopped(outcome.reason, outcome.detail)
 
     async def _end_stray(self, stream_id: str) -> None:
@@ -138,16 +248,18 @@ class Host:
                 f"end it by hand: pkill -f {stream_id}"
             ) from None
 
-    def _on_event(self, worker: SupervisedWorker, event: worker_wire.Event) -> None:
-        self._notify(wire.WorkerSaid(worker.stream_id, event))
-
-    def _on_end(self, worker: SupervisedWorker, outcome: Outcome) -> None:
-        if self._workers.get(worker.stream_id) is worker:
-            del self._workers[worker.stream_id]
-            self._ports.release(worker.ports, time.monotonic())
-        ended = wire.Ended(worker.stream_id, outcome.reason, outcome.detail)
+    def _on_over(self, stream: Stream, outcome: Outcome) -> None:
+        if self._streams.get(stream.id) is stream:
+            del self._streams[stream.id]
+            self._ports.release(stream.ports, time.monotonic())
+        ended = wire.Ended(stream.id, outcome.reason, outcome.detail)
         self._ended.append(ended)
         self._notify(ended)
+
+
+def name_of(settings: Settings) -> str:
+    """Of this installation: one for each data folder on a machine."""
+    return hashlib.sha256(os.fsencode(settings.data_dir)).hexdigest()[:12]
 
 
 def runtime_dir(settings: Settings) -> Path:

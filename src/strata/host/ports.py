@@ -20,11 +20,13 @@ class PortPool:
     Args:
         ports: all that may be handed out.
         rest_s: how long a port rests.
+        quarantine_s: how long one rests that another program was found on.
     """
 
-    def __init__(self, ports: range, rest_s: float) -> None:
+    def __init__(self, ports: range, rest_s: float, quarantine_s: float = 300.0) -> None:
         self._all = ports
         self._rest_s = rest_s
+        self._quarantine_s = quarantine_s
         self._taken: set[int] = set()
         self._rests_until: dict[int, float] = {}
 
@@ -38,17 +40,29 @@ class PortPool:
                 return ports
         return None
 
+    def claim(self, ports: Iterable[int]) -> None:
+        """Marks ports as taken that a worker holds already, wherever they lie."""
+        self._taken.update(ports)
+
     def release(self, ports: Iterable[int], now: float) -> None:
         """Takes ports back; they rest first. Ports that were not taken are left alone."""
-        for port in ports:
-            if port in self._taken:
-                self._taken.discard(port)
-                self._rests_until[port] = now + self._rest_s
+        self._give_back(ports, now + self._rest_s)
+
+    def quarantine(self, ports: Iterable[int], now: float) -> None:
+        """Takes back ports that a stranger holds: not to be tried again soon."""
+        self._give_back(ports, now + max(self._quarantine_s, self._rest_s))
 
     def free(self, now: float) -> int:
         """How many ports could be handed out now."""
-        resting = sum(1 for until in self._rests_until.values() if until > now)
-        return len(self._all) - len(self._taken) - resting
+        resting = sum(1 for p, until in self._rests_until.items() if until > now and p in self._all)
+        taken = sum(1 for port in self._taken if port in self._all)
+        return len(self._all) - taken - resting
+
+    def _give_back(self, ports: Iterable[int], until: float) -> None:
+        for port in ports:
+            if port in self._taken:
+                self._taken.discard(port)
+                self._rests_until[port] = until
 
     def _is_free(self, port: int) -> bool:
         return port in self._all and port not in self._taken and port not in self._rests_until

@@ -83,28 +83,75 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: ``status`` is its exit status, or minus the signal's number."""
+    """How a process ended.
 
-    status: int
+    Attributes:
+        status: its exit status, or minus the signal's number; None where only its parent
+            could tell, and that has gone.
+    """
+
+    status: int | None
 
     def __str__(self) -> str:
+        if self.status is None:
+            return "an unknown exit status"
         if self.status >= 0:
             return f"exit status {self.status}"
         return f"signal {signal.Signals(-self.status).name}"
 
 
-class Process:
-    """A spawned worker, in a session of its own, so that it outlives its parent."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which process is meant: numbers alone are given to others again.
 
-    def __init__(self, popen: subprocess.Popen[bytes], log: Path, log_start: int) -> None:
-        self.pid = popen.pid
+    Attributes:
+        started: clock ticks from the boot to its start (proc(5), stat field 22).
+        boot: of which run of the machine (``/proc/sys/kernel/random/boot_id``).
+    """
+
+    pid: int
+    started: int
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        """None where there is no such process, or it has ended and only waits to be told."""
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in (b"Z", b"X") else cls(pid, int(fields[19]), boot_id())
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+class Process:
+    """A worker, in a session of its own, so that it outlives its parent.
+
+    Args:
+        popen: where it is a child of this process.
+        log_start: where in its log what it says begins.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        pidfd: int,
+        log: Path,
+        log_start: int,
+        popen: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.pid = identity.pid
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._popen = popen
         self._log = log
         self._log_start = log_start
         # A pidfd tells the end of exactly this process, whatever happens to its number.
-        self._pidfd = os.pidfd_open(popen.pid)
-        asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
+        self._pidfd = pidfd
+        asyncio.get_running_loop().add_reader(pidfd, self._on_end)
 
     @classmethod
     def spawn(cls, command: list[str], secrets: Secrets, log: Path) -> Process:
@@ -141,33 +188,79 @@ class Process:
             ) from error
         finally:
             os.close(descriptor)
-        process = cls(popen, log, log_start)
+        # Not waited for yet: its number is still its own, even if it has ended.
+        identity = Identity.of(popen.pid) or Identity(popen.pid, 0, boot_id())
+        process = cls(identity, os.pidfd_open(popen.pid), log, log_start, popen)
         assert popen.stdin is not None
         with contextlib.suppress(BrokenPipeError), popen.stdin as stdin:
             # One line of a few hundred bytes fits the pipe: this cannot block.
             stdin.write(msgspec.json.encode(secrets) + b"\n")
         return process
 
+    @classmethod
+    def adopt(cls, identity: Identity, log: Path) -> Process | None:
+        """A process that somebody else has spawned; None where it is gone.
+
+        Whoever has the same number now is left alone.
+        """
+        try:
+            pidfd = os.pidfd_open(identity.pid)
+        except OSError:
+            return None
+        # From here on the descriptor means one process: is it the right one?
+        if Identity.of(identity.pid) != identity:
+            os.close(pidfd)
+            return None
+        size = log.stat().st_size if log.exists() else 0
+        return cls(identity, pidfd, log, max(0, size - LOG_TAIL_BYTES))
+
     def signal(self, number: signal.Signals) -> None:
         if not self.exit.done():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
+    def leave(self) -> None:
+        """Stops waiting for its end."""
+        if not self.exit.done():
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self.exit.cancel()
+
     def last_words(self) -> str:
         """The error that the worker printed before it ended, or its last line, or nothing."""
-        try:
-            with self._log.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(self._log_start, size - LOG_TAIL_BYTES))
-                lines = file.read().decode("utf-8", "replace").splitlines()
-        except OSError:
-            return ""
-        errors = [line for line in lines if line.startswith(ERROR_PREFIX)]
-        if errors:
-            return errors[-1].removeprefix(ERROR_PREFIX)
-        return next((line for line in reversed(lines) if line.strip()), "")
+        return last_words(self._log, self._log_start)
 
     def _on_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self.exit.set_result(Exit(self._popen.wait()))
+        self.exit.set_result(Exit(self._popen.wait() if self._popen is not None else None))
+
+
+def last_words(log: Path, start: int = 0) -> str:
+    """The last error in what a log holds from ``start`` on, or else its last line."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - LOG_TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    errors = [line for line in lines if line.startswith(ERROR_PREFIX)]
+    if errors:
+        return errors[-1].removeprefix(ERROR_PREFIX)
+    return next((line for line in reversed(lines) if line.strip()), "")
+
+
+def find(socket: Path) -> Identity | None:
+    """The worker that serves a socket, by its command line: for one that was spawned a
+    moment before its host was killed, so that nobody wrote down its number."""
+    mark = b"\0--control-socket\0" + os.fsencode(socket) + b"\0"
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if mark in command and b"strata.worker" in command:
+                return Identity.of(int(entry.name))
+    return None

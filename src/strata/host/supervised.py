@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from strata.errors import (
     StrataError,
     WorkerFailed,
 )
-from strata.host.process import Exit, Process
+from strata.host.limits import Group
+from strata.host.process import Exit, Identity, Process
 from strata.host.worker_client import WorkerClient
 from strata.settings import Host as HostSettings
 from strata.tasks import TaskGroup
@@ -41,6 +43,9 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     "ended": frozenset(),
 }
 
+STATUS_NO_INPUT: Final = 10
+STATUS_ORPHANED: Final = 11
+
 TERM_DEADLINE_S: Final = 3.0
 """From SIGTERM to SIGKILL, after the worker did not answer ``stop`` in time."""
 
@@ -53,12 +58,19 @@ class Outcome:
     detail: str
 
 
+REQUESTED: Final = Outcome("user_stop", "stopped on request")
+
+
 class SupervisedWorker:
     """One worker process and the connection to it.
 
     Args:
+        group: what limits it.
         on_event: called with each event of the worker.
-        on_end: called once, when the process of a worker that was ready has gone.
+
+    Attributes:
+        outcome: how it ended, once it has.
+        heard_at: when it last reported, in seconds of the monotonic clock.
     """
 
     def __init__(
@@ -66,21 +78,25 @@ class SupervisedWorker:
         stream_id: str,
         ports: tuple[int, ...],
         socket: Path,
+        group: Group,
         settings: HostSettings,
-        on_event: Callable[[SupervisedWorker, wire.Event], None],
-        on_end: Callable[[SupervisedWorker, Outcome], None],
+        on_event: Callable[[wire.Event], None],
     ) -> None:
         self.stream_id = stream_id
         self.ports = ports
         self.state: State = "spawning"
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.heard_at = time.monotonic()
         self._socket = socket
+        self._group = group
+        self._kills = group.kills()
         self._settings = settings
         self._on_event = on_event
-        self._on_end = on_end
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._latest: dict[str, wire.Event] = {}
         self._said: wire.StopReason | None = None
+        self._asked: Outcome | None = None
+        self._killed_for = ""
         self._tasks = TaskGroup()
         self._client = WorkerClient(socket, self._hear)
         self._process: Process | None = None
@@ -89,22 +105,40 @@ class SupervisedWorker:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
-    def snapshot(self) -> host_wire.Snapshot:
-        return host_wire.Snapshot(
-            self.stream_id, list(self.ports), self.pid, list(self._latest.values())
-        )
+    @property
+    def identity(self) -> Identity | None:
+        return self._process.identity if self._process is not None else None
 
-    async def start(self, command: list[str], secrets: wire.Secrets, log_file: Path) -> None:
+    @property
+    def latest(self) -> list[wire.Event]:
+        """The latest of each of its events."""
+        return list(self._latest.values())
+
+    def adopt(self, process: Process) -> None:
+        """Follows a worker that somebody else has spawned."""
+        self._follow(process)
+        log.info("%s: worker %d adopted", self.stream_id, self.pid)
+
+    async def start(
+        self,
+        command: list[str],
+        secrets: wire.Secrets,
+        log_file: Path,
+        on_spawn: Callable[[Identity], None],
+    ) -> None:
         """Spawns the worker and waits until it is ready.
+
+        Args:
+            on_spawn: told which process it is, as soon as there is one.
 
         Raises:
             PortTaken, PartMissing, BadArguments, WorkerFailed: it did not become ready; its
                 process is gone.
         """
-        process = self._process = Process.spawn(command, secrets, log_file)
+        process = Process.spawn(self._group.enter(command), secrets, log_file)
+        self._follow(process)
+        on_spawn(process.identity)
         log.info("%s: worker %d spawned on ports %s", self.stream_id, self.pid, self.ports)
-        self._tasks.spawn(f"{self.stream_id}-events", self._client.run())
-        self._tasks.spawn(f"{self.stream_id}-exit", self._await_exit(process))
         waited: set[asyncio.Future[Any]] = {self._ready, self.outcome}
         try:
             await asyncio.wait(
@@ -125,14 +159,22 @@ class SupervisedWorker:
             )
         raise _start_error(process.exit.result(), process.last_words(), self.ports)
 
-    async def stop(self) -> Outcome:
-        """Asks the worker to end, insists after the deadlines, and says how it ended."""
+    async def stop(self, why: Outcome = REQUESTED) -> Outcome:
+        """Asks the worker to end, insists after the deadlines, and says how it ended.
+
+        Args:
+            why: what is told of its end; the first to ask decides.
+        """
         process = self._process
         if process is None:
             raise HostError(f"{self.stream_id} has no process to stop")
         if self.state in ("spawning", "ready"):
+            self._asked = why
             if self.state == "ready":
-                self._client.send(wire.Stop())
+                reason: Literal["eos", "no_input"] = (
+                    "no_input" if why.reason == "no_input" else "eos"
+                )
+                self._client.send(wire.Stop(reason))
             else:
                 process.signal(signal.SIGTERM)
             self._advance("stopping")
@@ -147,6 +189,30 @@ class SupervisedWorker:
                 await asyncio.wait({process.exit}, timeout=deadline_s)
         return await asyncio.shield(self.outcome)
 
+    def kill(self, why: str) -> None:
+        """Ends a worker that is of no use any more; its next one may take its place."""
+        if self._process is not None:
+            log.warning("%s: worker %d is killed: %s", self.stream_id, self.pid, why)
+            self._killed_for = why
+            self._process.signal(signal.SIGKILL)
+
+    def look(self) -> None:
+        """Remembers what the kernel has killed in the worker's group so far: a helper, while
+        the worker goes on."""
+        if not self.outcome.done():
+            self._kills = self._group.kills()
+
+    async def leave(self) -> None:
+        """Follows it no more; it goes on."""
+        await self._tasks.close()
+        if self._process is not None:
+            self._process.leave()
+
+    def _follow(self, process: Process) -> None:
+        self._process = process
+        self._tasks.spawn(f"{self.stream_id}-events", self._client.run(process.pid))
+        self._tasks.spawn(f"{self.stream_id}-exit", self._await_exit(process))
+
     async def _kill(self, process: Process) -> None:
         """Returns when the process and its socket are gone."""
         process.signal(signal.SIGKILL)
@@ -158,6 +224,8 @@ class SupervisedWorker:
                 if self.state == "spawning":
                     self._advance("ready")
                     self._ready.set_result(None)
+            case wire.Stats():
+                self.heard_at = time.monotonic()
             case wire.Stopped():
                 self._said = event.reason
         key = type(event).__name__
@@ -165,31 +233,39 @@ class SupervisedWorker:
             key += event.forward
         if not isinstance(event, wire.Ok | wire.Error):
             self._latest[key] = event
-        self._on_event(self, event)
+        self._on_event(event)
 
     async def _await_exit(self, process: Process) -> None:
         exit = await process.exit
         await asyncio.sleep(0)  # what the worker said last is read before its end is told
-        asked = self.state == "stopping"
         self._advance("ended")
-        outcome = self._judge(exit, process.last_words(), asked)
-        level = logging.INFO if exit.status == 0 else logging.ERROR
+        outcome = self._judge(exit, process.last_words())
+        level = logging.INFO if exit.status in (0, None) else logging.ERROR
         log.log(level, "%s: worker %d ended: %s: %s", self.stream_id, self.pid, exit, outcome)
         with contextlib.suppress(OSError):  # nearly always the worker has removed it
             self._socket.unlink()
         self.outcome.set_result(outcome)
-        if self._ready.done():
-            self._on_end(self, outcome)  # else start() tells
         await self._tasks.close()
 
-    def _judge(self, exit: Exit, words: str, asked: bool) -> Outcome:
-        if asked:
-            killed = "" if exit.status == 0 else f"; the worker had to be ended by {exit}"
-            return Outcome("user_stop", f"stopped on request{killed}")
-        if exit.status == 0:
+    def _judge(self, exit: Exit, words: str) -> Outcome:
+        if self._asked is not None:
+            well = exit.status in (0, STATUS_NO_INPUT, None)
+            killed = "" if well else f"; the worker had to be ended by {exit}"
+            return Outcome(self._asked.reason, self._asked.detail + killed)
+        if self._killed_for:
+            return Outcome("worker_crash", self._killed_for)
+        if self._group.kills() > self._kills:
+            return Outcome(
+                "out_of_memory",
+                "the worker needed more memory than a worker may have (limits.memory_mb) and was "
+                "killed by the kernel; no other stream was touched",
+            )
+        if exit.status == 0 or self._said == "eos":
             return Outcome("eos", "the worker was told to stop by someone on its machine")
-        if exit.status == 10:
+        if exit.status == STATUS_NO_INPUT or self._said == "no_input":
             return Outcome("no_input", "no media came in time")
+        if exit.status == STATUS_ORPHANED or self._said == "orphaned":
+            return Outcome("no_input", "no media came while its host was away")
         return Outcome("worker_crash", f"the worker ended by {exit}; {words or 'it said nothing'}")
 
     def _advance(self, state: State) -> None:

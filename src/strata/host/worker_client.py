@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from strata.wire.lines import LineSplitter, LineTooLong
 log = logging.getLogger(__name__)
 
 CONNECT_AGAIN_S = 0.01
+RECONNECT_S = 0.25
 MAX_EVENT_BYTES = 1024 * 1024
 
 
 class WorkerClient:
-    """Reads a worker's events until its socket closes.
+    """Reads a worker's events.
 
     Args:
         on_event: called with each event.
@@ -31,15 +34,26 @@ class WorkerClient:
         self._on_event = on_event
         self._writer: asyncio.StreamWriter | None = None
 
-    async def run(self) -> None:
-        """Connects as soon as the worker serves its socket; returns when that closes."""
+    async def run(self, pid: int) -> None:
+        """Follows process ``pid`` for ever: connects as soon as it serves its socket, and
+        again should it close the connection. To be cancelled when it has ended."""
+        again_s = CONNECT_AGAIN_S
         while True:
             try:
                 reader, self._writer = await asyncio.open_unix_connection(self._path)
-                break
-            except (FileNotFoundError, ConnectionRefusedError):
-                await asyncio.sleep(CONNECT_AGAIN_S)
-        await self._follow(reader)
+            except OSError:
+                await asyncio.sleep(again_s)
+                continue
+            again_s = RECONNECT_S
+            if (served_by := _peer_pid(self._writer)) == pid:
+                await self._follow(reader)
+            else:
+                log.warning(
+                    "%s: process %d serves its socket, not %d", self._path.stem, served_by, pid
+                )
+                self._writer.close()
+                self._writer = None
+            await asyncio.sleep(again_s)
 
     async def _follow(self, reader: asyncio.StreamReader) -> None:
         assert self._writer is not None
@@ -82,3 +96,10 @@ class WorkerClient:
                     continue
                 if event is not None:
                     self._on_event(event)
+
+
+def _peer_pid(writer: asyncio.StreamWriter) -> int:
+    """Who serves the other end (unix(7), SO_PEERCRED)."""
+    sock: socket.socket = writer.get_extra_info("socket")
+    pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)

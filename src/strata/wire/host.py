@@ -14,7 +14,7 @@ import msgspec
 from strata.errors import StrataError
 from strata.wire import worker
 
-EndReason: TypeAlias = Literal["user_stop", "eos", "no_input", "worker_crash"]
+EndReason: TypeAlias = Literal["user_stop", "eos", "no_input", "worker_crash", "out_of_memory"]
 
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 """A snapshot of 500 streams with their latest statistics has about 1.5 MB."""
@@ -27,7 +27,7 @@ class Start(msgspec.Struct, tag_field="request", tag="start", frozen=True):
     """control -> host: receive a stream on ``links`` ports and forward it.
 
     ``name`` is shown on its slate; ``slate`` is ``on``, ``off`` or the path of a picture or
-    movie on the host.
+    movie on the host. ``first_media_s`` is how long its first media may take, 0 for ever.
     """
 
     stream_id: str
@@ -36,6 +36,7 @@ class Start(msgspec.Struct, tag_field="request", tag="start", frozen=True):
     links: int
     name: str = ""
     slate: str = "on"
+    first_media_s: float = 300.0
 
     def __repr__(self) -> str:
         return f"Start({self.stream_id}, {self.links} links, {len(self.forwards)} forwards)"
@@ -51,7 +52,21 @@ class List(msgspec.Struct, tag_field="request", tag="list", frozen=True):
     """control -> host: what do you run?"""
 
 
-Request: TypeAlias = Start | Stop | List
+class Entrust(msgspec.Struct, tag_field="request", tag="entrust", frozen=True):
+    """control -> host: the secrets of a stream that runs, for its next worker.
+
+    A host keeps them in memory alone, so one that was started anew has to be told.
+    """
+
+    stream_id: str
+    psk: str
+    forwards: list[str]
+
+    def __repr__(self) -> str:
+        return f"Entrust({self.stream_id}, {len(self.forwards)} forwards)"
+
+
+Request: TypeAlias = Start | Stop | List | Entrust
 
 
 # --- host -> control -----------------------------------------------------------------
@@ -71,13 +86,37 @@ class Stopped(msgspec.Struct, tag_field="reply", tag="stopped", frozen=True):
     detail: str
 
 
+class Done(msgspec.Struct, tag_field="reply", tag="done", frozen=True):
+    """host -> control: it has been carried out, and there is nothing to say of it."""
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Something that is wrong with a stream, as a look at it found.
+
+    Attributes:
+        kind: for programs: ``no_stats``, ``stalled``, ``forward``, ``restarting``.
+        detail: in plain words.
+        forward: which one, where it is about a forward.
+    """
+
+    kind: str
+    detail: str
+    forward: str | None = None
+
+
 class Snapshot(msgspec.Struct, frozen=True):
-    """One stream that the host runs, with the latest of each of its worker's events."""
+    """One stream that the host runs, with the latest of each of its worker's events.
+
+    ``pid`` is 0 while its worker has died and the next one is not there yet;
+    ``needs_secrets`` tells that there will be none before control has entrusted them.
+    """
 
     stream_id: str
     ports: list[int]
     pid: int
     events: list[worker.Event]
+    alarms: list[Alarm] = []
+    needs_secrets: bool = False
 
 
 class Streams(msgspec.Struct, tag_field="reply", tag="streams", frozen=True):
@@ -98,7 +137,7 @@ class Failed(msgspec.Struct, tag_field="reply", tag="failed", frozen=True):
     message: str
 
 
-Reply: TypeAlias = Started | Stopped | Streams | Failed
+Reply: TypeAlias = Started | Stopped | Streams | Done | Failed
 
 
 class WorkerSaid(msgspec.Struct, tag_field="notice", tag="worker_said", frozen=True):
@@ -116,7 +155,49 @@ class Ended(msgspec.Struct, tag_field="notice", tag="ended", frozen=True):
     detail: str
 
 
-Notice: TypeAlias = WorkerSaid | Ended
+class Restarting(msgspec.Struct, tag_field="notice", tag="restarting", frozen=True):
+    """host -> control: a worker has died, and the next one takes its place.
+
+    What the dead one said of itself holds no more.
+    """
+
+    stream_id: str
+    detail: str
+
+
+class Alarms(msgspec.Struct, tag_field="notice", tag="alarms", frozen=True):
+    """host -> control: what is wrong with a stream now, whenever that has changed."""
+
+    stream_id: str
+    alarms: list[Alarm]
+
+
+class Load(msgspec.Struct, tag_field="notice", tag="load", frozen=True):
+    """host -> control, with each look at its streams: how full the machine is.
+
+    Attributes:
+        cpu_cores, memory_mb: of the machine.
+        used_cpu_cores, used_memory_mb, used_egress_kbps: by streams, with what is reserved
+            for those that have just been started.
+        egress_kbps: what may go out; None where nobody has said.
+        limits: how workers are limited, in plain words.
+        warnings: what an operator should mend.
+    """
+
+    cpu_cores: float
+    memory_mb: float
+    free_disk_mb: float
+    streams: int
+    free_ports: int
+    used_cpu_cores: float
+    used_memory_mb: float
+    used_egress_kbps: float
+    egress_kbps: float | None
+    limits: str
+    warnings: list[str] = []
+
+
+Notice: TypeAlias = WorkerSaid | Ended | Restarting | Alarms | Load
 
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -31,8 +31,13 @@ class BadCommand(Exception):
 
 
 class Stop(msgspec.Struct, tag_field="cmd", tag="stop", frozen=True, omit_defaults=True):
-    """host -> worker: flush, close every forward cleanly and exit with status 0."""
+    """host -> worker: flush, close every forward cleanly and exit with status 0.
 
+    With the reason ``no_input`` the forwards are closed as after a loss, so that a platform
+    keeps the broadcast for a sender that comes back, and the exit status is 10.
+    """
+
+    reason: Literal["eos", "no_input"] = "eos"
     id: CommandId = None
 
 

@@ -224,7 +224,7 @@ class Worker:
         match command:
             case wire.Stop() | wire.Shutdown():
                 self._stoppers.append((client, command))
-                self._request_stop("eos")
+                self._request_stop(command.reason if isinstance(command, wire.Stop) else "eos")
             case wire.GetStats():
                 client.send(self._measure(command.id))
             case wire.Configure():

@@ -65,6 +65,7 @@ class Stage:
         here.run.mkdir(exist_ok=True)
         path = here.folder / "host.sock"
         self.server = HostServer(path)
+        settings.make_folders(self.settings)
         self.host = Host(self.settings, self.server.notify)
         self.client = HostClient(path, self._nothing, self.notices.append, DEADLINE_S)
 
@@ -72,6 +73,7 @@ class Stage:
         return None
 
     async def open(self) -> None:
+        await self.host.open()
         await self.server.start(self.host.handle)
         self.client.start()
         await until(lambda: self.client.connected, DEADLINE_S, "connected")

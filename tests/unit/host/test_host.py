@@ -55,6 +55,7 @@ class Stage:
             data_dir=here.data,
             host={"runtime_dir": here.run, "port_range": "15000-15007", **host},
         )
+        settings.make_folders(self.settings)
         self.host = Host(self.settings, self.notices.append)
         monkeypatch.setattr(process, "argv", self._argv)
 

@@ -72,6 +72,12 @@ class ForwardOut(BaseModel):
     message: str
 
 
+class AlarmOut(BaseModel):
+    kind: str
+    detail: str
+    forward: str | None
+
+
 class EventOut(BaseModel):
     at: datetime
     type: str
@@ -83,6 +89,7 @@ class StreamOut(BaseModel):
     name: str
     state: str
     on_air: bool
+    observed: bool
     reason: str | None
     detail: str | None
     host: str | None
@@ -93,6 +100,7 @@ class StreamOut(BaseModel):
     media: dict[str, Any] | None
     program: dict[str, str] | None
     stats: dict[str, Any] | None
+    alarms: list[AlarmOut]
     events: list[EventOut]
     created_at: datetime
     ended_at: datetime | None
@@ -140,6 +148,7 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "state": row.state,
         "on_air": live is not None
         and lifecycle.is_on_air(state, live.is_fed, live.forward_states()),
+        "observed": view.is_observed or state in lifecycle.OVER,
         "reason": row.reason,
         "detail": row.detail,
         "host": row.host,
@@ -152,6 +161,9 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "media": stats["media"] if stats else None,
         "program": msgspec.structs.asdict(live.program) if live else None,
         "stats": stats,
+        "alarms": [AlarmOut(**msgspec.structs.asdict(each)) for each in live.alarms]
+        if live
+        else [],
         "events": [EventOut(at=each.at, type=each.type, data=each.data) for each in view.events],
         "created_at": row.created_at,
         "ended_at": row.ended_at,

@@ -1,0 +1,241 @@
+"""What the host says of its streams, written down and compared with what should be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import Any, Final
+
+from strata.cluster.ends import ControlEnd
+from strata.control import lifecycle
+from strata.control.ledger import Ledger
+from strata.control.lifecycle import State
+from strata.control.live import Live
+from strata.control.seal import Seal
+from strata.errors import NotFound, StrataError
+from strata.tasks import TaskGroup
+from strata.wire import host as host_wire
+from strata.wire import worker as wire
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS_DEADLINE_S: Final = 5.0
+LOCAL_HOST: Final = "local"
+
+
+class Observer:
+    """Follows one host.
+
+    Attributes:
+        live: what is known of each stream that runs, or is about to.
+        load: how full the host is; None before it has said so.
+    """
+
+    def __init__(self, ledger: Ledger, seal: Seal) -> None:
+        self.live: dict[str, Live] = {}
+        self.load: host_wire.Load | None = None
+        self._ledger = ledger
+        self._seal = seal
+        self._tasks = TaskGroup()
+        self._changes: asyncio.Queue[host_wire.Notice] = asyncio.Queue()
+        # Held while the host's table is compared: notices that come meanwhile are newer.
+        self._in_order = asyncio.Lock()
+        self._host: ControlEnd
+
+    def start(self, host: ControlEnd) -> None:
+        """Begins to write down what the host says."""
+        self._host = host
+        self._tasks.spawn("stream-changes", self._follow())
+
+    async def close(self) -> None:
+        """Writes down what the host has said so far, and ends."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changes.join(), LAST_WORDS_DEADLINE_S)
+        await self._tasks.close()
+
+    def on_notice(self, notice: host_wire.Notice) -> None:
+        if isinstance(notice, host_wire.Load):
+            self.load = notice
+        else:
+            self._changes.put_nowait(notice)
+
+    # After a connection.
+
+    async def compare_notes(self) -> None:
+        """What the host runs, against what the rows say.
+
+        Raises:
+            StrataError: the host did not tell; it is asked again after the next connection.
+        """
+        async with self._in_order:
+            expected = await self._expected()
+            reply = await self._host.request(host_wire.List())
+            assert isinstance(reply, host_wire.Streams)
+            running = {snapshot.stream_id: snapshot for snapshot in reply.streams}
+            ended = {each.stream_id: each for each in reply.ended}
+            for stream_id in expected | running.keys():
+                if stream_id not in running and stream_id in ended:
+                    await self._take_in(ended[stream_id])
+                else:
+                    await self._compare(stream_id, running.get(stream_id))
+
+    async def _expected(self) -> set[str]:
+        """What the host should run. A start that is under way here has its own end."""
+        rows = await self._ledger.unfinished()
+        return {row.id for row in rows if row.state != "starting" or row.id not in self.live}
+
+    async def _compare(self, stream_id: str, snapshot: host_wire.Snapshot | None) -> None:
+        row = await self._ledger.get(stream_id)
+        if row is None or row.state in lifecycle.OVER:
+            if snapshot is not None:
+                log.warning("the host runs %s, which nobody wants; stopping it", stream_id)
+                self.stop_soon(stream_id)
+            return
+        if row.state == "stopping":
+            self._tasks.spawn(f"{stream_id}-finish", self.finish(stream_id))
+        elif snapshot is None:
+            self._tasks.spawn(f"{stream_id}-lost", self._lose(stream_id))
+        if snapshot is None:
+            return
+        is_ours = stream_id in self.live  # then its start is under way, and tells
+        live = self.live[stream_id] = Live(alarms=snapshot.alarms)
+        for event in snapshot.events:
+            live.hear(event)
+        if snapshot.needs_secrets:
+            forwards = self._seal.open(row.forwards_sealed, f"{stream_id}.forwards")
+            psk = self._seal.open(row.psk_sealed, f"{stream_id}.psk")
+            trust = host_wire.Entrust(stream_id, psk.reveal(), json.loads(forwards.reveal()))
+            self._tasks.spawn(f"{stream_id}-entrust", self._host.request(trust))
+        if row.state == "starting" and not is_ours:
+            await self._ledger.advance(stream_id, "waiting", ports=snapshot.ports, host=LOCAL_HOST)
+        await self._observe(stream_id)
+
+    async def finish(self, stream_id: str) -> None:
+        """Has the host stop a stream that is to stop, and writes down how it ended.
+
+        Raises:
+            StrataError: the host does not answer; it is told again once it is back.
+        """
+        try:
+            reply = await self._host.request(host_wire.Stop(stream_id))
+        except NotFound:
+            # The host does not know it: it ended while nobody looked.
+            await self.end(stream_id, "user_stop", "the host did not run it any more")
+        else:
+            assert isinstance(reply, host_wire.Stopped)
+            await self.end(stream_id, reply.reason, reply.detail)
+
+    def stop_soon(self, stream_id: str) -> None:
+        """Ends what there may be of a stream that has no business to run."""
+        self._tasks.spawn(f"{stream_id}-unwanted", self._stop_on_host(stream_id))
+
+    async def end(self, stream_id: str, reason: str, detail: str) -> None:
+        """Writes down that a stream is over."""
+        await self._ledger.end(stream_id, reason, detail)
+        self.live.pop(stream_id, None)
+
+    async def _lose(self, stream_id: str) -> None:
+        await self._stop_on_host(stream_id)
+        await self.end(
+            stream_id,
+            "host_lost",
+            "the host was started anew and did not know the stream any more; what was "
+            "left of its worker has been ended",
+        )
+
+    async def _stop_on_host(self, stream_id: str) -> None:
+        try:
+            await self._host.request(host_wire.Stop(stream_id))
+        except NotFound:
+            log.debug("the host did not run %s", stream_id)
+        except StrataError as error:
+            log.warning("%s may still run on the host: %s", stream_id, error.message)
+
+    # As it comes.
+
+    async def _follow(self) -> None:
+        while True:
+            notice = await self._changes.get()
+            try:
+                async with self._in_order:
+                    await self._take_in(notice)
+            except Exception:
+                # One notice that cannot be stored must not end the observation of all.
+                log.exception("a notice of the host was lost: %s", type(notice).__name__)
+            finally:
+                self._changes.task_done()
+
+    async def _take_in(self, notice: host_wire.Notice) -> None:
+        match notice:
+            case host_wire.Ended():
+                await self.end(notice.stream_id, notice.reason, notice.detail)
+            case host_wire.WorkerSaid():
+                await self._hear(notice.stream_id, notice.event)
+            case host_wire.Restarting():
+                if notice.stream_id in self.live:
+                    # Nothing of what the dead worker said of itself holds any more.
+                    self.live[notice.stream_id] = Live(is_restarting=True)
+                    await self._ledger.note(
+                        notice.stream_id, "worker_restart", {"detail": notice.detail}
+                    )
+                    await self._observe(notice.stream_id)
+            case host_wire.Alarms():
+                await self._hear_alarms(notice.stream_id, notice.alarms)
+
+    async def _hear(self, stream_id: str, event: wire.Event) -> None:
+        live = self.live.get(stream_id)
+        if live is None:
+            return
+        is_news = event != live.program  # a worker greets with what is on the air
+        if is_news and isinstance(event, wire.Forward | wire.Error | wire.Input | wire.Program):
+            await self._ledger.note(stream_id, *_told(event))
+        if live.hear(event):
+            await self._observe(stream_id)
+
+    async def _hear_alarms(self, stream_id: str, alarms: list[host_wire.Alarm]) -> None:
+        live = self.live.get(stream_id)
+        if live is None:
+            return
+        live.alarms = alarms
+        told = [
+            {"kind": each.kind, "detail": each.detail, "forward": each.forward} for each in alarms
+        ]
+        await self._ledger.note(stream_id, "alarms", {"alarms": told})
+        await self._observe(stream_id)
+
+    async def _observe(self, stream_id: str) -> None:
+        live = self.live.get(stream_id)
+        row = await self._ledger.get(stream_id)
+        if live is None or row is None:
+            return  # it has ended meanwhile
+        old: State = row.state  # type: ignore[assignment]
+        new = lifecycle.observed(
+            old, live.input.state, live.forward_states(), has_alarm=live.has_alarm
+        )
+        if new != old:
+            await self._ledger.advance(stream_id, new)
+
+
+def _told(
+    event: wire.Forward | wire.Error | wire.Input | wire.Program,
+) -> tuple[str, dict[str, Any]]:
+    match event:
+        case wire.Forward():
+            return "forward", {
+                "forward": event.forward,
+                "state": event.state,
+                "url": event.url,
+                "message": event.message,
+            }
+        case wire.Input():
+            return "input", {"state": event.state}
+        case wire.Program():
+            return "program", {"video": event.video, "audio": event.audio}
+        case wire.Error():
+            return "error", {
+                "forward": event.forward,
+                "code": event.code,
+                "message": event.message,
+            }
