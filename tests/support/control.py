@@ -201,6 +201,7 @@ class StrataUp:
         arguments: more of the command line.
         environment: added to this process's.
         ports: how many UDP ports it may hand out.
+        port: where it serves the API; None: any that is free.
         cwd: where it is started; with ``own_data_dir`` False its data go below.
     """
 
@@ -213,9 +214,10 @@ class StrataUp:
         ports: int = 12,
         cwd: Path | None = None,
         own_data_dir: bool = True,
+        port: int | None = None,
     ) -> None:
         self.place = here
-        self.port = free_tcp_port()
+        self.port = port or free_tcp_port()
         self.url = f"http://127.0.0.1:{self.port}"
         data_dir = ("--data-dir", str(here.data)) if own_data_dir else ()
         self.child = Child(

@@ -14,6 +14,8 @@ import os
 import shutil
 from typing import Final
 
+from strata.host.limits import Place
+
 log = logging.getLogger(__name__)
 
 DEADLINE_S: Final = 5.0
@@ -38,7 +40,7 @@ class Egress:
 
     def __init__(self, name: str, *, classifies: bool) -> None:
         self._table = name.replace("-", "_")
-        self._rates: dict[str, tuple[str, int]] = {}
+        self._rates: dict[str, tuple[Place, int]] = {}
         self._one_at_a_time = asyncio.Lock()
         self._wanted = 0
         self._written = 0
@@ -58,7 +60,7 @@ class Egress:
                 + self.warning
             )
 
-    async def limit(self, name: str, group: str | None, kbps: int) -> None:
+    async def limit(self, name: str, group: Place | None, kbps: int) -> None:
         """Holds a group to a rate; 0 is no limit."""
         if self.warning or group is None or not kbps:
             return
@@ -95,9 +97,9 @@ class Egress:
         ]
         for name, (group, kbps) in self._rates.items():
             rate = round((kbps * HEADROOM + BASE_KBPS) / 8)
-            level = group.count("/") + 1
             rules.append(
-                f'add rule inet {self._table} out socket cgroupv2 level {level} "{group}" '
+                f"add rule inet {self._table} out "
+                f'socket cgroupv2 level {group.level} "{group.path}" '
                 f"limit rate over {rate} kbytes/second burst {BURST_KB} kbytes "
                 f'counter drop comment "{name}"'
             )

@@ -89,7 +89,7 @@ class SupervisedWorker:
         self.heard_at = time.monotonic()
         self._socket = socket
         self._group = group
-        self._kills = group.kills()
+        self._kills = self._kills_before = group.kills()
         self._settings = settings
         self._on_event = on_event
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -198,9 +198,10 @@ class SupervisedWorker:
 
     def look(self) -> None:
         """Remembers what the kernel has killed in the worker's group so far: a helper, while
-        the worker goes on."""
+        the worker goes on. What was found last may be the worker's own end, of which the
+        process's exit tells a moment later."""
         if not self.outcome.done():
-            self._kills = self._group.kills()
+            self._kills_before, self._kills = self._kills, self._group.kills()
 
     async def leave(self) -> None:
         """Follows it no more; it goes on."""
@@ -254,7 +255,7 @@ class SupervisedWorker:
             return Outcome(self._asked.reason, self._asked.detail + killed)
         if self._killed_for:
             return Outcome("worker_crash", self._killed_for)
-        if self._group.kills() > self._kills:
+        if self._group.kills() > self._kills_before:
             return Outcome(
                 "out_of_memory",
                 "the worker needed more memory than a worker may have (limits.memory_mb) and was "

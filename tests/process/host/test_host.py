@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from strata import ids, settings
-from strata.cluster.unix import HostClient, HostServer
+from strata import ids
 from strata.errors import (
     BadArguments,
+    BadUrl,
+    HostError,
     NoCapacity,
     NotFound,
     PartMissing,
@@ -26,113 +28,12 @@ from strata.errors import (
 )
 from strata.host import process
 from strata.host.host import Host
-from strata.settings import split_range
 from strata.wire import host as wire
 from strata.wire import worker as worker_wire
 from support.children import until
-from support.control import Place, free_port_range, halt, place
-from support.ports import free_tcp_port, udp_port_is_bound
+from support.control import Place, halt
+from support.hosts import DEADLINE_S, PSK, Stage, nowhere, stage
 from support.worker import ControlClient
-
-PSK = "canary-psk-0123456789"
-DEADLINE_S = 60.0
-DAY_S = 86_400.0
-
-
-@pytest.fixture
-def here() -> Iterator[Place]:
-    with place() as one:
-        yield one
-
-
-class Stage:
-    """Both ends of the socket, and a host behind it."""
-
-    def __init__(self, here: Place, ports: int = 8, **host: Any) -> None:
-        self.here = here
-        defaults = {"ready_timeout_s": 30.0, "port_rest_s": DAY_S}
-        self.settings = settings.load(
-            data_dir=here.data,
-            host={
-                "runtime_dir": here.run,
-                "port_range": free_port_range(ports),
-                **defaults,
-                **host,
-            },
-        )
-        self.ports = split_range(self.settings.host.port_range)
-        self.notices: list[wire.Notice] = []
-        here.run.mkdir(exist_ok=True)
-        path = here.folder / "host.sock"
-        self.server = HostServer(path)
-        settings.make_folders(self.settings)
-        self.host = Host(self.settings, self.server.notify)
-        self.client = HostClient(path, self._nothing, self.notices.append, DEADLINE_S)
-
-    async def _nothing(self) -> None:
-        return None
-
-    async def open(self) -> None:
-        await self.host.open()
-        await self.server.start(self.host.handle)
-        self.client.start()
-        await until(lambda: self.client.connected, DEADLINE_S, "connected")
-
-    async def close(self) -> None:
-        await self.host.close()
-        await self.client.close()
-        await self.server.close()
-
-    async def start(
-        self, *forwards: str, links: int = 2, stream_id: str | None = None, psk: str = PSK
-    ) -> tuple[str, wire.Started]:
-        stream_id = stream_id or ids.new("str")
-        reply = await self.client.request(wire.Start(stream_id, psk, list(forwards), links))
-        assert isinstance(reply, wire.Started)
-        return stream_id, reply
-
-    async def stop(self, stream_id: str) -> wire.Stopped:
-        reply = await self.client.request(wire.Stop(stream_id))
-        assert isinstance(reply, wire.Stopped)
-        return reply
-
-    async def list(self) -> wire.Streams:
-        reply = await self.client.request(wire.List())
-        assert isinstance(reply, wire.Streams)
-        return reply
-
-    async def ended(self, stream_id: str) -> wire.Ended:
-        def found() -> list[wire.Ended]:
-            return [
-                notice
-                for notice in self.notices
-                if isinstance(notice, wire.Ended) and notice.stream_id == stream_id
-            ]
-
-        await until(found, DEADLINE_S, f"{stream_id} has ended")
-        [ended] = found()
-        return ended
-
-    def bound(self) -> list[int]:
-        return [port for port in self.ports if udp_port_is_bound(port)]
-
-    def nothing_is_left(self) -> bool:
-        return not (self.here.workers() or self.here.sockets() or self.bound())
-
-
-@asynccontextmanager
-async def stage(here: Place, **more: Any) -> AsyncIterator[Stage]:
-    one = Stage(here, **more)
-    try:
-        await one.open()
-        yield one
-    finally:
-        await one.close()
-
-
-def nowhere() -> str:
-    """A forward to a port that nobody listens on."""
-    return f"rtmp://127.0.0.1:{free_tcp_port()}/live/canary-stream-key"
 
 
 async def test_from_start_to_stop_and_again_at_once(here: Place) -> None:
@@ -227,20 +128,6 @@ async def test_a_missing_element_is_told_in_the_workers_words(
         await one.start(nowhere())
 
 
-async def test_a_worker_that_is_killed_is_a_crash(here: Place) -> None:
-    async with stage(here, ports=3, port_rest_s=0.0) as one:
-        stream_id, started = await one.start(nowhere())
-        os.kill(started.pid, signal.SIGKILL)
-        ended = await one.ended(stream_id)
-        assert ended.reason == "worker_crash"
-        assert "signal SIGKILL" in ended.detail
-        assert one.nothing_is_left()
-        assert await one.list() == wire.Streams([], [ended])
-        with pytest.raises(NotFound):
-            await one.stop(stream_id)
-        await one.start(nowhere())  # on the same ports
-
-
 async def test_a_worker_that_somebody_else_stops_was_told_to(here: Place) -> None:
     async with stage(here) as one:
         stream_id, started = await one.start(nowhere())
@@ -280,17 +167,18 @@ async def too_many_links(one: Stage) -> None:
 
 
 async def no_log(one: Stage) -> None:
-    one.settings.data_dir.mkdir()
+    one.settings.log_dir.rmdir()
     one.settings.log_dir.touch()
     try:
         with pytest.raises(WorkerFailed, match=r"log of a worker, .*, cannot be written: "):
             await one.start(nowhere())
     finally:
         one.settings.log_dir.unlink()
+        one.settings.log_dir.mkdir()
 
 
 async def bad_url(one: Stage) -> None:
-    with pytest.raises(BadArguments, match="write rtmp://host/app/key"):
+    with pytest.raises(BadUrl, match="write rtmp://host/app/key"):
         await one.start("gopher://127.0.0.1/canary-stream-key")
 
 
@@ -325,14 +213,39 @@ async def killed_before_it_is_ready(one: Stage) -> None:
 
 
 async def never_ready(one: Stage) -> None:
-    one.host._settings = one.settings.model_copy(
-        update={"host": one.settings.host.model_copy(update={"ready_timeout_s": 0.02})}
-    )
+    usual = one.host._machine
+    hurried = one.settings.host.model_copy(update={"ready_timeout_s": 0.02})
+    settings = one.settings.model_copy(update={"host": hurried})
+    one.host._machine = dataclasses.replace(usual, settings=settings)
     try:
         with pytest.raises(WorkerFailed, match=r"not ready in 0 s and was killed; "):
             await one.start(nowhere())
     finally:
-        one.host._settings = one.settings
+        one.host._machine = usual
+
+
+async def no_group(one: Stage) -> None:
+    """The kernel refuses a limit."""
+    usual = one.host._machine
+    limits = one.settings.limits.model_copy(update={"tasks": -1})
+    settings = one.settings.model_copy(update={"limits": limits})
+    one.host._machine = dataclasses.replace(usual, settings=settings)
+    try:
+        with pytest.raises(HostError, match="limits of a worker cannot be set"):
+            await one.start(nowhere())
+    finally:
+        one.host._machine = usual
+
+
+async def no_record(one: Stage) -> None:
+    """The disk refuses to remember the stream."""
+    folder = one.settings.data_dir / "workers"
+    folder.rmdir()
+    try:
+        with pytest.raises(HostError, match="cannot be written down"):
+            await one.start(nowhere())
+    finally:
+        folder.mkdir()
 
 
 async def given_up(one: Stage) -> None:
@@ -354,6 +267,8 @@ async def given_up(one: Stage) -> None:
         somebody_serves_the_socket,
         killed_before_it_is_ready,
         never_ready,
+        no_group,
+        no_record,
         given_up,
     ],
     ids=lambda step: step.__name__,

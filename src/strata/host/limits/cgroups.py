@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from strata.errors import HostError
-from strata.host.limits.limits import Allowance, Group, entering
+from strata.host.limits.limits import SYSFS, Allowance, Group, Place, entering
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,9 @@ class CgroupLimits:
         found: set[str] = set().union(*(tree.controllers for tree in self._trees))
         names = {f"cgroup v{tree.version}" for tree in self._trees if tree.controllers}
         self.description = f"{' and '.join(sorted(names))}: {', '.join(sorted(found))}"
-        self.classifies = any(tree.version == 2 for tree in self._trees)
+        self.classifies = any(
+            tree.version == 2 and tree.mount.is_relative_to(SYSFS) for tree in self._trees
+        )
         missing = [name for name in WANTED if name not in found]
         self.warning = (
             f"workers are not limited in {', '.join(missing)}: no such cgroup controller can be "
@@ -140,10 +142,10 @@ class CgroupGroup:
         return 0
 
     @property
-    def classified_by(self) -> str | None:
+    def classified_by(self) -> Place | None:
         for tree, folder in self._folders.items():
-            if tree.version == 2:
-                return str(folder.relative_to(tree.mount))
+            if tree.version == 2 and tree.mount.is_relative_to(SYSFS):
+                return Place.of(folder, tree.mount)
         return None
 
     async def remove(self) -> None:

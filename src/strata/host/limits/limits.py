@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,27 @@ class Allowance:
     cpu_cores: float
     memory_mb: int
     tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A group of cgroup v2, as nft(8) names it.
+
+    Attributes:
+        path: from ``/sys/fs/cgroup`` on, wherever the hierarchy is mounted below.
+        level: how many groups lie above it, plus one.
+    """
+
+    path: str
+    level: int
+
+    @classmethod
+    def of(cls, folder: Path, mount: Path) -> Place:
+        level = len(folder.relative_to(mount).parts)
+        return cls(str(folder.relative_to(SYSFS)), level)
+
+
+SYSFS: Final = Path("/sys/fs/cgroup")
 
 
 class Group(Protocol):
@@ -30,8 +51,9 @@ class Group(Protocol):
         """How many processes the kernel has killed for want of memory, as far as is known."""
 
     @property
-    def classified_by(self) -> str | None:
-        """The group's path in the tree of cgroup v2, for rules on packets; None without."""
+    def classified_by(self) -> Place | None:
+        """Where it lies in the tree of cgroup v2, for rules on packets; None where it is in
+        none."""
 
     async def remove(self) -> None:
         """Ends whatever is left in the group, and removes it."""
@@ -70,7 +92,7 @@ class Limits(Protocol):
 class NoGroup:
     """No limits."""
 
-    classified_by: str | None = None
+    classified_by: Place | None = None
 
     def enter(self, command: list[str]) -> list[str]:
         return command

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Final
 
 from strata.errors import HostError
 from strata.host.limits.cgroups import counted
-from strata.host.limits.limits import Allowance, Group
+from strata.host.limits.limits import SYSFS, Allowance, Group, Place
 
 log = logging.getLogger(__name__)
 
-ROOT: Final = Path("/sys/fs/cgroup")
 DEADLINE_S: Final = 10.0
 
 
@@ -30,7 +28,7 @@ class SystemdLimits:
         self._name = name.replace("-", "_")
         self.description = "systemd scopes: cpu, memory, pids"
         self.warning = ""
-        self.classifies = (ROOT / "cgroup.controllers").exists()
+        self.classifies = (SYSFS / "cgroup.controllers").exists()
 
     async def make(self, name: str, allowance: Allowance) -> Group:
         return self.adopt(name, allowance)
@@ -40,7 +38,7 @@ class SystemdLimits:
 
     async def sweep(self, keep: set[str]) -> None:
         kept = {f"{self._name}-{name.replace('-', '_')}.slice" for name in keep}
-        folder = ROOT / f"{self._name}.slice"
+        folder = SYSFS / f"{self._name}.slice"
         if folder.is_dir():
             for path in folder.iterdir():
                 if path.suffix == ".slice" and path.name not in kept:
@@ -48,7 +46,7 @@ class SystemdLimits:
                     await _systemctl("stop", path.name)
 
     async def close(self) -> None:
-        if (ROOT / f"{self._name}.slice").is_dir():
+        if (SYSFS / f"{self._name}.slice").is_dir():
             await _systemctl("stop", f"{self._name}.slice")
 
 
@@ -58,7 +56,7 @@ class SystemdGroup:
     def __init__(self, unit: str, parent: str, allowance: Allowance) -> None:
         self._unit = unit
         self._allowance = allowance
-        self._folder = ROOT / f"{parent}.slice" / f"{unit}.slice"
+        self._folder = SYSFS / f"{parent}.slice" / f"{unit}.slice"
 
     def enter(self, command: list[str]) -> list[str]:
         limits = {
@@ -85,8 +83,8 @@ class SystemdGroup:
         return counted(self._folder / "memory.events", "oom_kill")
 
     @property
-    def classified_by(self) -> str | None:
-        return str((self._folder / f"{self._unit}.scope").relative_to(ROOT))
+    def classified_by(self) -> Place | None:
+        return Place.of(self._folder / f"{self._unit}.scope", SYSFS)
 
     async def remove(self) -> None:
         """Stopping a slice stops what is in it."""
