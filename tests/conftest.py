@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,13 +25,19 @@ def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _made(tmp_path_factory, "long.ts", 68)
 
 
-def _made(tmp_path_factory: pytest.TempPathFactory, name: str, seconds: float) -> Path:
+@pytest.fixture(scope="session")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four minutes at 1.4 Mbps, for many streams at once on a small machine."""
+    return _made(tmp_path_factory, "small.ts", 240, video_kbps=1000, size="640x360")
+
+
+def _made(tmp_path_factory: pytest.TempPathFactory, name: str, seconds: float, **more: Any) -> Path:
     """One file for all processes of a run: each has a folder of its own beside the others."""
     own = tmp_path_factory.getbasetemp()
     path = (own.parent if own.name.startswith("popen-") else own) / name
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            made = asyncio.run(make_test_file(path.with_suffix(".new.ts"), seconds=seconds))
+            made = asyncio.run(make_test_file(path.with_suffix(".new.ts"), seconds=seconds, **more))
             made.rename(path)
     return path

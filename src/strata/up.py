@@ -20,8 +20,9 @@ from strata.tasks import TaskGroup
 log = logging.getLogger(__name__)
 
 STEADY_S: Final = 10.0
-"""A process that ends sooner has a reason that starting it again does not mend."""
-AGAIN_S: Final = 1.0
+"""A process that ends sooner may do so again."""
+AGAIN_S: Final = 0.25
+AGAIN_MAX_S: Final = 15.0
 STOP_DEADLINE_S: Final = 30.0
 
 
@@ -75,7 +76,12 @@ class Child:
         self._stopping = False
 
     async def keep_running(self, give_up: Callable[[int], None]) -> None:
-        """Starts it, and again when it ends; gives up when it ends at once."""
+        """Starts it, and again when it ends.
+
+        Gives up where it ends by itself right at its first start: then something is wrong that
+        starting it again does not mend, such as a wrong setting.
+        """
+        again_s, is_first = AGAIN_S, True
         while not self._stopping:
             started_at = time.monotonic()
             # A session of its own: Ctrl-C reaches us alone, and we stop them in order.
@@ -85,12 +91,17 @@ class Child:
             status = await self._process.wait()
             if self._stopping:
                 return
-            if time.monotonic() - started_at < STEADY_S:
+            steady = time.monotonic() - started_at >= STEADY_S
+            if is_first and not steady and status > 0:
                 log.error("%s ended at its start with status %d", self.name, status)
-                give_up(status if status > 0 else 70)
+                give_up(status)
                 return
-            log.error("%s ended with status %d; starting it again", self.name, status)
-            await asyncio.sleep(AGAIN_S)
+            again_s = AGAIN_S if steady else min(2 * again_s, AGAIN_MAX_S)
+            is_first = False
+            log.error(
+                "%s ended with status %d; starting it again in %.1f s", self.name, status, again_s
+            )
+            await asyncio.sleep(again_s)
 
     async def stop(self, number: signal.Signals) -> None:
         self._stopping = True
