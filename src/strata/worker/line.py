@@ -17,7 +17,7 @@ from typing import Final
 from strata.worker import silence
 from strata.worker.formats import AudioFormat, Format, Track, VideoFormat
 from strata.worker.interleave import WAIT_MAX, Interleaver
-from strata.worker.liveness import Liveness
+from strata.worker.liveness import SILENCE_AFTER, Liveness
 from strata.worker.slates.slate import Slate
 from strata.worker.timeline import Timeline
 from strata.worker.units import NO_TIME, AccessUnit
@@ -174,7 +174,10 @@ class Line:
             self.liveness.went("video", now)
 
     def _put_sound(self, unit: AccessUnit, format: AudioFormat, now: int) -> None:
-        if self.liveness.audio == "silence":
+        ahead = unit.dts_ns - self._ends.get("audio", unit.dts_ns)
+        is_hole = ahead > SILENCE_AFTER and self.liveness.audio == "live"
+        if self.liveness.audio == "silence" or (is_hole and self.liveness.can_silence):
+            # It may come without a pause and yet leave one, if its clock alone is another.
             self._fill_audio(unit.dts_ns, now)
         if self._put(unit, now):
             self.audio_format = format

@@ -9,6 +9,8 @@ time has passed. A unit whose stamp does not is a *suspect*, and kept aside for 
 follows continues the track, the stamp was damaged, and the suspects are dropped; if what follows
 continues the suspects, the sender's clock was set anew, and all of them are moved to where the
 broadcast is by then. So a damaged stamp never moves the line, and a new clock costs nothing.
+The track that comes later of the two still brings units by the clock of before then: those go
+on from where their track was.
 
 Believed units may still be *late*: something else went out in their place (a slate), and they
 come in a burst behind it. They are left out, unless they stay late: then the sender's clock
@@ -47,6 +49,8 @@ SURE_AFTER: Final = 300 * MS
 SUSPECT_AGE_MAX: Final = SECOND
 APART_MAX: Final = 4 * SECOND
 """Between picture and sound of one sender."""
+LAG_MAX: Final = SECOND
+"""Of one track behind the other, as they come."""
 AWAY: Final = 2 * SECOND
 """A picture that has not been heard of for so long leaves the lead to the sound."""
 STEADY: Final = SECOND // 2
@@ -63,6 +67,22 @@ class _Late:
 
 
 @dataclass(slots=True)
+class _Before:
+    """Where a track was by the clock of before: its newest stamp, when that came, and by what
+    it was moved; and until when more may come by it."""
+
+    came: int
+    got: int
+    offset: int
+    until: int
+
+    def goes_on(self, unit: AccessUnit, now: int) -> bool:
+        """Whether the unit comes right after what came by that clock."""
+        is_next = 0 < unit.dts_ns - self.came <= SLACK
+        return is_next and now - self.got <= SLACK and now <= self.until
+
+
+@dataclass(slots=True)
 class _Track:
     """Where one track is.
 
@@ -76,6 +96,7 @@ class _Track:
         got: when it did come.
         seen: when any unit came last; None for never.
         bad: units that were dropped for their stamp.
+        before: of the clock of before, until something comes by the present one.
     """
 
     out: int | None = None
@@ -86,6 +107,7 @@ class _Track:
     seen: int | None = None
     late: _Late | None = None
     bad: int = 0
+    before: _Before | None = None
     suspects: list[tuple[AccessUnit, int]] = field(default_factory=list)
 
 
@@ -142,6 +164,10 @@ class Timeline:
         track.seen = now
         if unit.dts_ns == track.came and unit.data == track.data:
             return []  # a copy
+        before = track.before
+        if before is not None and before.goes_on(unit, now):
+            before.came, before.got = unit.dts_ns, now
+            return [_moved(unit, before.offset)]
         if self._continues(unit, now):
             track.bad += len(track.suspects)
             track.suspects.clear()
@@ -195,7 +221,7 @@ class Timeline:
         else:
             # What is late for good (a longer way, a clock that paused) is caught up with.
             track.at = min(now, track.at + 2 * (unit.dts_ns - track.came))
-        track.came, track.data, track.got = unit.dts_ns, unit.data, now
+        track.came, track.data, track.got, track.before = unit.dts_ns, unit.data, now, None
         if track.out is not None and unit.dts_ns + self._offset < track.out - SQUEEZE_MAX:
             if not self._stays_late(unit, track, now):
                 return []
@@ -205,8 +231,7 @@ class Timeline:
         if unit.key and unit.track == "video":
             self._expects_jump = False
         track.late = None
-        offset = self._offset
-        return [_at(unit, unit.pts_ns + offset, unit.dts_ns + offset) if offset else unit]
+        return [_moved(unit, self._offset)]
 
     def _stays_late(self, unit: AccessUnit, track: _Track, now: int) -> bool:
         """Whether the clock is to be moved, because this track will not catch up."""
@@ -278,13 +303,16 @@ class Timeline:
             after = track.out + first.format.unit_ns
             due = after if due is None else max(due, after)
         assert due is not None  # there is no suspect where nothing was believed
+        other: Track = "audio" if name == "video" else "video"
+        second = self._tracks[other]
+        if second.came is not None:
+            second.before = _Before(second.came, second.got, self._offset, at + LAG_MAX)
         self._offset = due - first.dts_ns
         self._expects_jump = False
         self.moves += 1
-        other: Track = "audio" if name == "video" else "video"
-        track.came = self._tracks[other].came = None
+        track.came = second.came = None
         found = self._release(name)
-        waiting, self._tracks[other].suspects = self._tracks[other].suspects, []
+        waiting, second.suspects = second.suspects, []
         for unit, came_at in waiting:
             found += self.place(unit, came_at)
         return found
@@ -299,6 +327,10 @@ def _continues(suspect: tuple[AccessUnit, int], unit: AccessUnit, now: int) -> b
     before, at = suspect
     age_max = max(SUSPECT_AGE_MAX, 2 * unit.format.unit_ns)
     return 0 < unit.dts_ns - before.dts_ns <= now - at + SLACK and now - at <= age_max
+
+
+def _moved(unit: AccessUnit, by: int) -> AccessUnit:
+    return _at(unit, unit.pts_ns + by, unit.dts_ns + by) if by else unit
 
 
 def _at(unit: AccessUnit, pts: int, dts: int) -> AccessUnit:

@@ -137,6 +137,8 @@ class Studio:
         self.went: list[tuple[int, AccessUnit]] = []
         self.paused = 0
         """For how long the sender stood still."""
+        self.stalled = 0
+        """For how long what was sent waited on the link."""
         self.sent_at: dict[bytes, int] = {}
         self.changes: dict[Track, deque[Change]] = {"video": deque(), "audio": deque()}
         self.base = 1_000 * SECOND
@@ -178,6 +180,7 @@ class Studio:
         while self.now < end:
             self.now += STEP
             self.paused += pause * STEP
+            self.stalled += stall * STEP
             self._steps += 1
             arrived = [unit for _, unit in self.sender.units(self.now - self.paused)]
             if cut:
