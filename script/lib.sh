@@ -85,3 +85,37 @@ install_python() {
 warm_gstreamer() {
     .venv/bin/python -I -c 'import strata.worker.gst' 2>/dev/null || die "GStreamer does not load"
 }
+
+# A bare Debian 12 in the folder $1.
+make_debian() {
+    say "debootstrap into $1"
+    debootstrap --variant=minbase bookworm "$1" >"$1.log" 2>&1 </dev/null || die "see $1.log"
+    rm -f "$1.log"
+}
+
+# Lets "${debian[@]}" 'command' run in the Debian of the folder $1. It uses the network as
+# this machine does: its name server, proxies, trusted certificates and package mirror settings.
+enter_debian() {
+    mount -t proc proc "$1/proc"
+    mount -t sysfs sys "$1/sys"
+    mount --rbind /dev "$1/dev"
+    mount --make-rslave "$1/dev"
+    cp -L /etc/resolv.conf /etc/hosts "$1/etc/"
+    mkdir -p "$1/etc/ssl/certs" "$1/run"
+    cp -L /etc/ssl/certs/ca-certificates.crt "$1/etc/host-certificates.crt" 2>/dev/null || true
+    cp /etc/apt/apt.conf.d/*[Pp]roxy* /etc/apt/apt.conf.d/99* "$1/etc/apt/apt.conf.d/" \
+        2>/dev/null || true
+    [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$1/etc/pip.conf"
+    debian=(
+        env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+        LANG=C.UTF-8 SSL_CERT_FILE=/etc/host-certificates.crt
+        PIP_CERT=/etc/host-certificates.crt
+        ${http_proxy:+"http_proxy=$http_proxy"} ${https_proxy:+"https_proxy=$https_proxy"}
+        chroot "$1" bash -c
+    )
+}
+
+leave_debian() {
+    local mount
+    for mount in dev/shm dev/pts dev proc sys; do umount -l "$1/$mount" 2>/dev/null || true; done
+}
