@@ -55,7 +55,7 @@ class Host:
             settings.host.port_quarantine_s,
         )
         name = f"strata-{name_of(settings)}"
-        self._limits = limits.detect(name, enforce=settings.limits.enforce)
+        self._limits = limits.best(name, enforce=settings.limits.enforce)
         self._egress = Egress(name, classifies=self._limits.classifies)
         self._records = Records(settings.data_dir / "workers")
         cores = len(os.sched_getaffinity(0))

@@ -21,7 +21,7 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 OWN: Final = Path("/proc/self/cgroup")
 
 
-def detect(name: str, *, enforce: bool = True) -> Limits:
+def best(name: str, *, enforce: bool = True) -> Limits:
     """The best limiter that works here.
 
     Args:
