@@ -15,7 +15,8 @@ import pytest
 
 from strata.rist import Link, Sender
 from strata.secrets import Secret
-from support.children import Child
+from strata.wire import worker as worker_wire
+from support.children import Child, until
 from support.control import Place, place
 from support.hosts import PSK, Stage, stage
 from support.media import FPS, RistSender, decode_errors, probe
@@ -135,3 +136,29 @@ async def test_junk_and_nonsense_take_no_more_than_one_worker_may(
         found = await probe(flv)
         assert found.longest_step_s < 1.5 / FPS
         assert found.video_s > ATTACK_S
+
+
+@pytest.mark.timeout(120)
+async def test_a_sender_that_has_not_heard_of_the_end_reaches_nobody(
+    here: Place, tmp_path: Path, test_file: Path
+) -> None:
+    """Its port is another stream's by now, with another key."""
+    recording = tmp_path / "recording.ts"
+    async with stage(here, ports=3, port_rest_s=0.0) as one:
+        old, first = await one.start(f"file://{tmp_path}/first.ts")
+        async with RistSender(tmp_path / "old", first.ports, PSK) as sender:
+            await sender.begin(test_file, 60)
+            await until((tmp_path / "first.ts").exists, 30.0, "it is received")
+            await one.stop(old)
+            psk = "another-psk-0123456789"
+            _, second = await one.start(f"file://{recording}", psk=psk)
+            assert second.ports == first.ports
+            await asyncio.sleep(4.0)
+            [snapshot] = (await one.list()).streams
+            [stats] = [each for each in snapshot.events if isinstance(each, worker_wire.Stats)]
+            assert stats.flow.received == 0
+            assert stats.bitrate_in_kbps == 0.0
+            assert not recording.exists()
+            async with RistSender(tmp_path / "new", second.ports, psk) as right:
+                await right.begin(test_file, 60)
+                await until(recording.exists, 30.0, "whoever has the key is received")

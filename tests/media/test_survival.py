@@ -68,6 +68,19 @@ async def is_whole(flv: Path, at_least_s: float) -> None:
     assert found.video_s > at_least_s
 
 
+async def kill(up: StrataUp, chance: random.Random, environment: dict[str, str]) -> StrataUp:
+    """Kills one half, the other, or all of it; what is not started anew by itself is here."""
+    victims = chance.choice((["host"], ["control"], ["up", "host", "control"]))
+    pids = {"up": up.child.pid, "host": up.pid_of("host"), "control": up.pid_of("control")}
+    for name in victims:
+        if (pid := pids[name]) is not None:
+            os.kill(pid, signal.SIGKILL)
+    if "up" not in victims:
+        return up
+    await up.child.wait(10.0)
+    return StrataUp(up.place, environment=environment, port=up.port)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("streams", "kills"), [(2, 4), pytest.param(10, 20, marks=pytest.mark.long)]
@@ -78,11 +91,15 @@ async def test_killing_the_control_plane_costs_no_frame(
     """Killed is one half, the other, or all of it, at random moments."""
     chance = random.Random(streams)
     environment = {"STRATA_FORWARD__ALLOW_PRIVATE": "true"}
-    async with Nginx(tmp_path / "nginx") as nginx, Broadcasts(tmp_path, nginx) as field:
+    async with (
+        Nginx(tmp_path / "nginx") as nginx,
+        Broadcasts(tmp_path, nginx) as field,
+        AsyncExitStack() as stack,
+    ):
         up = StrataUp(here, environment=environment, ports=2 * streams + 8)
         try:
             await up.ready()
-            api = await up.log_in()
+            api = await stack.enter_async_context(await up.log_in())
             for _ in range(streams):
                 await field.begin(api, small_file, 3600)
             await field.all_live(api)
@@ -90,18 +107,9 @@ async def test_killing_the_control_plane_costs_no_frame(
             began = asyncio.get_running_loop().time()
             for _ in range(kills):
                 await asyncio.sleep(chance.uniform(0.0, 2.0))
-                victims = chance.choice((["host"], ["control"], ["up", "host", "control"]))
-                pids = {
-                    "up": up.child.pid,
-                    "host": up.pid_of("host"),
-                    "control": up.pid_of("control"),
-                }
-                for name in victims:
-                    if (pid := pids[name]) is not None:
-                        os.kill(pid, signal.SIGKILL)
-                if "up" in victims:
-                    await up.child.wait(10.0)
-                    up = StrataUp(here, environment=environment, port=up.port)
+                for _ in range(chance.choice((1, 1, 2))):  # again before it has recovered
+                    up = await kill(up, chance, environment)
+                    await asyncio.sleep(chance.uniform(0.0, 0.5))
                 await up.ready()
                 await field.all_live(api)  # the login holds, too
                 assert sorted(here.workers()) == workers

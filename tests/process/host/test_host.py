@@ -94,6 +94,9 @@ async def test_a_taken_port_makes_the_host_take_another_pair(
             assert started.ports == [first + 1, first + 3]
             assert sorted(one.bound()) == sorted([first + which, first + 1, first + 3])
             assert len(one.here.workers()) == 1
+        # The stranger has gone, and may be back: the pair is in quarantine.
+        _, another = await one.start(nowhere())
+        assert not {first, first + 2} & set(another.ports)
 
 
 async def test_ports_that_are_all_taken_are_told_in_the_workers_words(here: Place) -> None:

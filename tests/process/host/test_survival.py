@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from strata.host import health, process
+from strata import settings
+from strata.cluster.unix import HostClient
+from strata.errors import NotFound
+from strata.host import health, process, service
 from strata.host.process import Identity
 from strata.host.records import Record
 from strata.wire import host as wire
 from strata.wire import worker as worker_wire
-from support.children import until
-from support.control import Place, halt
+from support.children import Child, until
+from support.control import Place, environment_of, free_port_range, halt
 from support.hosts import DEADLINE_S, PSK, Stage, nowhere, stage
 
 FOREVER_S = 600.0
@@ -197,6 +203,54 @@ async def test_a_worker_that_was_spawned_a_moment_before_its_host_was_killed_is_
         assert snapshot.pid == started.pid
         after = msgspec.json.decode(path.read_bytes(), type=Record)
         assert after.pid == started.pid
+
+
+async def test_a_host_that_is_killed_while_it_starts_a_stream_leaves_it_to_the_next(
+    here: Place,
+) -> None:
+    """At ten moments between the request and the answer."""
+    environment = environment_of(here) | {"STRATA_HOST__PORT_RANGE": free_port_range(16)}
+    command = [sys.executable, "-I", "-m", "strata", "host", "--data-dir", str(here.data)]
+    path = service.socket_path(settings.load(data_dir=here.data, host={"runtime_dir": here.run}))
+    for step in range(10):
+        async with (
+            Child(command, here.folder / "host.log", env=environment) as first,
+            connected(path) as client,
+        ):
+            order = wire.Start(f"str_{step}", PSK, [nowhere()], 2)
+            starting = asyncio.create_task(client.request(order))
+            await asyncio.sleep(step * 0.03)
+            first.signal(signal.SIGKILL)
+            await asyncio.wait({starting}, timeout=DEADLINE_S)
+            starting.exception()
+        async with Child(command, here.folder / "host.log", env=environment) as second:
+            async with connected(path) as client:
+                # Whatever there is of it has been found, and control can have it ended.
+                with contextlib.suppress(NotFound):
+                    await client.request(wire.Stop(f"str_{step}"))
+                reply = await client.request(wire.List())
+                assert isinstance(reply, wire.Streams)
+                assert reply.streams == []
+                assert here.workers() == []
+                assert [name for name in here.sockets() if name.startswith("str_")] == []
+                assert list((here.data / "workers").iterdir()) == []
+            assert await second.end(DEADLINE_S) == 0
+
+
+@asynccontextmanager
+async def connected(path: Path) -> AsyncIterator[HostClient]:
+    """Control's end of the way to a host."""
+
+    async def nothing() -> None:
+        return None
+
+    client = HostClient(path, nothing, lambda notice: None, DEADLINE_S)
+    client.start()
+    try:
+        await until(lambda: client.connected, DEADLINE_S, "connected")
+        yield client
+    finally:
+        await client.close()
 
 
 async def test_whoever_has_its_number_now_is_left_alone(here: Place) -> None:
