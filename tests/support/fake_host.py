@@ -10,15 +10,27 @@ from strata.wire import worker
 
 
 class FakeHost:
-    """Runs what it is told to, in memory."""
+    """Runs what it is told to, in memory.
+
+    Attributes:
+        forgot: streams of which it does not know the secrets.
+    """
 
     def __init__(self) -> None:
         self.connected = True
         self.asked: list[wire.Request] = []
         self.running: dict[str, list[worker.Event]] = {}
         self.ended: list[wire.Ended] = []
+        self.alarms: dict[str, list[wire.Alarm]] = {}
+        self.forgot: set[str] = set()
         self.fail: StrataError | None = None
         self.before_answer: Callable[[wire.Request], Awaitable[None]] | None = None
+
+    def start(self) -> None:
+        self.connected = True
+
+    async def close(self) -> None:
+        self.connected = False
 
     async def request(self, request: wire.Request) -> wire.Reply:
         self.asked.append(request)
@@ -44,10 +56,20 @@ class FakeHost:
                 return wire.Stopped("user_stop", "stopped on request")
             case wire.List():
                 snapshots = [
-                    wire.Snapshot(stream_id, [15000, 15002], 4711, list(events))
+                    wire.Snapshot(
+                        stream_id,
+                        [15000, 15002],
+                        4711,
+                        list(events),
+                        self.alarms.get(stream_id, []),
+                        needs_secrets=stream_id in self.forgot,
+                    )
                     for stream_id, events in self.running.items()
                 ]
                 return wire.Streams(snapshots, self.ended)
+            case wire.Entrust(stream_id=stream_id):
+                self.forgot.discard(stream_id)
+                return wire.Done()
 
     def stops(self) -> list[str]:
         return [each.stream_id for each in self.asked if isinstance(each, wire.Stop)]

@@ -1,6 +1,6 @@
 """A worker that behaves as it is told to, for tests of what watches over workers.
 
-    python -I fake_worker.py MODE SOCKET STREAM_ID PORT,PORT
+    python -I fake_worker.py MODE SOCKET STREAM_ID PORT,PORT [ANYTHING]
 
 Modes: ``obedient``; ``deaf`` (does not hear ``stop``); ``stubborn`` (nor SIGTERM); ``silent``
 (never serves its socket); ``leaver`` (ends by itself with status 0 right after ``ready``);
@@ -17,12 +17,13 @@ import sys
 import threading
 from pathlib import Path
 from typing import NoReturn
+from zlib import crc32
 
 
 def main() -> None:
-    mode, path, stream_id, ports = sys.argv[1:]
+    mode, path, stream_id, ports = sys.argv[1:5]
     secrets = sys.stdin.readline()
-    print("2026-01-31T12:00:00.000Z INFO    fake got", len(secrets), "bytes", flush=True)
+    print("2026-01-31T12:00:00.000Z INFO    fake got", crc32(secrets.encode()), flush=True)
     what, _, more = mode.partition(":")
     if what == "exit":
         leave(more)
@@ -59,14 +60,18 @@ def serve(client: socket.socket, what: str, path: Path, ready: dict[str, object]
         path.unlink()
         os._exit(0)
     for line in client.makefile("rb"):
-        if json.loads(line)["cmd"] == "stop" and what not in ("deaf", "stubborn"):
+        command = json.loads(line)
+        if command["cmd"] == "stop" and what not in ("deaf", "stubborn"):
+            reason = command.get("reason", "eos")
             if what == "talker":
                 error = json.dumps({"event": "error", "message": "x" * 100, "code": "x"}).encode()
                 client.sendall((error + b"\n") * 1000)
-            client.sendall(b'{"event":"stopped","reason":"eos"}\n')
+            stopped = json.dumps({"event": "stopped", "reason": reason})
+            print("2026-01-31T12:00:00.000Z INFO    stopped:", reason, flush=True)
+            client.sendall(stopped.encode() + b"\n")
             if what != "littering":
                 path.unlink()
-            os._exit(0)
+            os._exit(0 if reason == "eos" else 10)
 
 
 def leave(status_and_words: str) -> NoReturn:

@@ -83,7 +83,7 @@ def test_a_bad_setting_is_one_line_and_status_2(
 def test_an_error_of_ours_has_its_own_status(
     here: Place, strata_command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise Conflict("another strata runs")
 
     monkeypatch.setattr(host_service, "run", fail)
@@ -110,9 +110,11 @@ def test_every_flag_ends_up_in_the_settings(
     here: Place, strata_command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Settings] = []
+    parents: list[int | None] = []
 
-    async def run(loaded: Settings) -> None:
+    async def run(loaded: Settings, parent: int | None = None) -> None:
         seen.append(loaded)
+        parents.append(parent)
 
     monkeypatch.setattr(host_service, "run", run)
     config = here.folder / "strata.toml"
@@ -120,7 +122,7 @@ def test_every_flag_ends_up_in_the_settings(
     found = strata_command(
         *("host", "--listen", "127.0.0.1:1", "--data-dir", str(here.data)),
         *("--port-range", "2000-2001", "--public-host", "live.example.org"),
-        *("--config", str(config)),
+        *("--config", str(config), "--parent", "4711"),
     )
     assert found.status == 0
     [loaded] = seen
@@ -129,6 +131,7 @@ def test_every_flag_ends_up_in_the_settings(
     assert loaded.host.port_range == "2000-2001"
     assert loaded.host.public_host == "live.example.org"
     assert loaded.worker.buffer_ms == 777
+    assert parents == [4711]
 
 
 @pytest.mark.parametrize("demo", [False, True])
@@ -136,16 +139,21 @@ def test_the_demonstration_may_forward_to_its_own_platform_only(
     here: Place, strata_command: Any, monkeypatch: pytest.MonkeyPatch, demo: bool
 ) -> None:
     seen: list[tuple[Settings, Path, bool]] = []
+    parents: list[int | None] = []
 
-    async def run(loaded: Settings, path: Path, beside: object = None) -> None:
+    async def run(
+        loaded: Settings, path: Path, beside: object = None, parent: int | None = None
+    ) -> None:
         seen.append((loaded, path, beside is not None))
+        parents.append(parent)
 
     monkeypatch.setattr(control_service, "run", run)
     monkeypatch.setattr(nginx, "_free_port", lambda wanted: wanted + 10_000)
-    flags = ["--demo"] if demo else []
+    flags = ["--parent", "4711", *(["--demo"] if demo else [])]
     assert strata_command("control", "--data-dir", str(here.data), *flags).status == 0
     [(loaded, path, beside)] = seen
     assert beside is demo
+    assert parents == [4711]
     assert path.parent == here.run
     assert loaded.forward.allow == (("127.0.0.1:11935",) if demo else ())
     assert loaded.forward.allow_private is False

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from strata.control import lifecycle
-from strata.host import supervised
+from strata.host import stream, supervised
 from strata.worker import forward, liveness
 
 DOC = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
 TABLES: dict[str, Mapping[str, frozenset[str]]] = {
     "Stream": lifecycle.TRANSITIONS,  # type: ignore[dict-item]
+    "Stream, on its host": stream.TRANSITIONS,  # type: ignore[dict-item]
     "Worker, seen from its host": supervised.TRANSITIONS,  # type: ignore[dict-item]
     "Picture, on the air": liveness.VIDEO_TRANSITIONS,  # type: ignore[dict-item]
     "Sound, on the air": liveness.AUDIO_TRANSITIONS,  # type: ignore[dict-item]

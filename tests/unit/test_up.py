@@ -32,7 +32,10 @@ async def keep(child: Child) -> list[int]:
 
 def test_each_half_is_started_as_the_command_of_its_name() -> None:
     child = Child("host", ["--data-dir", "/x"])
-    assert child._command == [sys.executable, "-I", "-m", "strata", "host", "--data-dir", "/x"]
+    assert child._command == [
+        *(sys.executable, "-I", "-m", "strata", "host"),
+        *("--parent", str(os.getpid()), "--data-dir", "/x"),
+    ]
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 2", 2), ("exit 0", 70), ("kill -9 $$", 70)])
@@ -54,7 +57,7 @@ async def test_one_that_has_run_for_a_while_is_started_again(
     await until(
         lambda: starts.exists() and len(starts.read_text().splitlines()) >= 3, DEADLINE_S, "3 times"
     )
-    await child.stop()
+    await child.stop(signal.SIGTERM)
     keeping.cancel()
     await asyncio.wait({keeping}, timeout=DEADLINE_S)
     assert "host ended with status 1; starting it again" in caplog.text
@@ -72,10 +75,10 @@ async def test_one_that_is_stopped_is_not_started_again(tmp_path: Path) -> None:
     process = child._process
     assert process is not None
     assert os.getsid(process.pid) == process.pid  # Ctrl-C does not reach it
-    await asyncio.wait_for(child.stop(), DEADLINE_S)
+    await asyncio.wait_for(child.stop(signal.SIGTERM), DEADLINE_S)
     assert process.returncode == -signal.SIGTERM
     assert await keeping == []
-    await child.stop()
+    await child.stop(signal.SIGTERM)
 
 
 async def test_one_that_does_not_stop_is_killed(
@@ -84,7 +87,7 @@ async def test_one_that_does_not_stop_is_killed(
     monkeypatch.setattr(up, "STOP_DEADLINE_S", 0.2)
     child = shell("host", f"trap '' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done")
     keeping = await started(child, tmp_path / "up")
-    await asyncio.wait_for(child.stop(), DEADLINE_S)
+    await asyncio.wait_for(child.stop(signal.SIGTERM), DEADLINE_S)
     assert child._process is not None
     assert child._process.returncode == -signal.SIGKILL
     assert await keeping == []
@@ -93,7 +96,7 @@ async def test_one_that_does_not_stop_is_killed(
 
 async def test_stopping_what_was_never_started_is_nothing() -> None:
     child = shell("host", "true")
-    await child.stop()
+    await child.stop(signal.SIGTERM)
     assert await keep(child) == []
 
 
@@ -102,18 +105,25 @@ class Halves:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **ends: str) -> None:
         self._notes = folder / "notes"
+        self._parents = folder / "parents"
         cases = "".join(f"{name}) {script} ;;\n" for name, script in ends.items())
         script = folder / "strata"
         script.write_text(
             "#!/bin/sh\n"
             "shift 3; name=$1; shift\n"
+            f'[ "$1" = --parent ] && echo "$2" >>{self._parents} && shift 2\n'
             f"trap 'sleep 0.1; echo \"$name stopped\" >>{self._notes}; exit 0' TERM\n"
+            f"trap 'sleep 0.1; echo \"$name left\" >>{self._notes}; exit 0' HUP\n"
             f'echo "$name $*" >>{self._notes}\n'
             f'case "$name" in\n{cases}esac\n'
             "while :; do sleep 0.05; done\n"
         )
         script.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(script))
+
+    def parents(self) -> set[int]:
+        """Without which of their parents they have been told not to go on."""
+        return {int(line) for line in self._parents.read_text().splitlines()}
 
     def noted(self) -> list[str]:
         return self._notes.read_text().splitlines() if self._notes.exists() else []
@@ -128,9 +138,22 @@ async def test_both_run_until_a_signal_and_the_host_ends_first(
     running = asyncio.create_task(up.run(["--listen", "a:1", "--demo"], demo=True))
     await until(lambda: len(halves.noted()) == 2, DEADLINE_S, "both run")
     assert sorted(halves.noted()) == ["control --listen a:1 --demo", "host --listen a:1"]
+    assert halves.parents() == {os.getpid()}
     os.kill(os.getpid(), number)
     assert await asyncio.wait_for(running, DEADLINE_S) == 0
     assert halves.noted()[2:] == ["host stopped", "control stopped"]
+
+
+async def test_a_terminal_that_is_closed_is_handed_on_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host leaves its streams on the air when it hears of a SIGHUP."""
+    halves = Halves(tmp_path, monkeypatch)
+    running = asyncio.create_task(up.run([], demo=False))
+    await until(lambda: len(halves.noted()) == 2, DEADLINE_S, "both run")
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert await asyncio.wait_for(running, DEADLINE_S) == 0
+    assert halves.noted()[2:] == ["host left", "control left"]
 
 
 async def test_without_the_demonstration_neither_is_told_of_it(

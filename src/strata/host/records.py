@@ -72,7 +72,7 @@ class Records:
         for path in sorted(self._folder.glob("*.json")):
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Record))
-            except (OSError, msgspec.DecodeError) as error:
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
                 log.error("the record %s cannot be read: %s", path, error)
         return found
 

@@ -237,7 +237,7 @@ class SupervisedWorker:
         self._on_event(event)
 
     async def _await_exit(self, process: Process) -> None:
-        exit = await process.exit
+        exit = await asyncio.shield(process.exit)  # leave() ends this task, not the future
         await asyncio.sleep(0)  # what the worker said last is read before its end is told
         self._advance("ended")
         outcome = self._judge(exit, process.last_words())

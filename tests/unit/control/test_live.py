@@ -5,6 +5,7 @@ import pytest
 
 from strata.control.live import Live
 from strata.wire import worker as wire
+from strata.wire.host import Alarm
 
 STATS = wire.Stats(5000.0, 4900.0, 1000.0, 1.0, 2.0, 60.0, wire.Media(), wire.Flow(), [], [])
 CONNECTING = wire.Forward("fwd_1", "rtmp", "connecting", "rtmp://a/b/****")
@@ -46,7 +47,7 @@ def test_the_latest_of_each_kind_is_kept() -> None:
         (wire.Program("live", "live"), True),
         (LIVE, True),
         (STATS, False),
-        (wire.Ready([15000], "str_1", 1, "0"), False),
+        (wire.Ready([15000], "str_1", 1, "0"), True),
         (wire.Error("refused", "unreachable"), False),
         (wire.Ok("stats"), False),
         (wire.Stopped("eos"), False),
@@ -109,3 +110,14 @@ def test_nothing_on_the_air_after_something_is_an_alarm() -> None:
     assert (live.has_alarm, live.is_fed) == (True, False)
     live.hear(wire.Program("live", "live"))
     assert not live.has_alarm
+
+
+def test_a_worker_that_is_being_replaced_is_an_alarm_until_the_next_one_is_ready() -> None:
+    live = Live(is_restarting=True)
+    assert live.has_alarm
+    live.hear(wire.Ready([15000], "str_1", 1, "0"))
+    assert not live.has_alarm
+
+
+def test_what_the_host_finds_wrong_is_an_alarm() -> None:
+    assert Live(alarms=[Alarm("stalled", "no media for 31 s")]).has_alarm

@@ -137,13 +137,26 @@ async def test_what_runs_beside_ends_before_what_it_uses(here: Place) -> None:
     assert told == ["admin", "0 streams"]
 
 
-async def test_an_address_that_is_taken_is_told(here: Place) -> None:
+async def test_an_address_that_is_taken_is_told(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LISTEN_DEADLINE_S", 0.15)
     with socket.create_server(("127.0.0.1", 0)) as holder:
         listen = f"127.0.0.1:{holder.getsockname()[1]}"
         with pytest.raises(
             BadArguments, match=f"cannot listen on {listen}: Address already in use; .*--listen"
         ):
             await service.run(load(here, listen), here.run / "host.sock")
+
+
+async def test_an_address_that_is_about_to_be_given_back_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        listen = f"127.0.0.1:{holder.getsockname()[1]}"
+        listening = asyncio.create_task(service._listen(listen))
+        done, _ = await asyncio.wait({listening}, timeout=0.05)
+        assert not done
+    with await asyncio.wait_for(listening, DEADLINE_S) as listener:
+        assert f"127.0.0.1:{listener.getsockname()[1]}" == listen
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "no.such.host.invalid", "x" * 300])

@@ -12,7 +12,6 @@ import pytest
 from argon2 import PasswordHasher
 
 from strata import settings
-from strata.cluster.unix import HostClient
 from strata.control import accounts, tables
 from strata.control.accounts import Accounts, User
 from strata.control.seal import Seal
@@ -58,7 +57,7 @@ class Stage:
         self.accounts = Accounts(self.store, 1.0)
         self.host = FakeHost()
         self.streams = Streams(self.settings, self.store, Seal(bytes(32)))
-        self.streams.start(cast("HostClient", self.host))
+        self.streams.start(self.host)
         self.platform = FakePlatform()
         self.sender: asyncio.subprocess.Process | None = None
         self.sent_to: tuple[list[str], Secret] | None = None
@@ -91,7 +90,7 @@ class Stage:
             worker.Input("receiving", 0.0),
             worker.Forward("fwd_1", "rtmp", "live", "rtmp://127.0.0.1:1935/live/****"),
         ):
-            self.streams.on_notice(wire.WorkerSaid(id, event))
+            self.streams.observer.on_notice(wire.WorkerSaid(id, event))
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +217,7 @@ async def test_a_sender_that_ends_is_told(stage: Stage, caplog: pytest.LogCaptur
     async with stage.running():
         await stage.go_live()
         assert stage.sender is not None
-        await until(lambda: stage.streams._changes.empty(), DEADLINE_S, "it is live")
+        await until(lambda: stage.streams.observer._changes.empty(), DEADLINE_S, "it is live")
         stage.sender.kill()
         await until(lambda: len(stage.platform.told) == 3, DEADLINE_S, "all is put away")
     assert "the demonstration's sender ended" in caplog.text

@@ -11,6 +11,7 @@ from strata.host.ports import SPACING, PortPool
 
 ALL = range(15000, 16001)
 REST_S = 60.0
+QUARANTINE_S = 300.0
 
 
 def test_ports_are_two_apart_and_the_next_stream_takes_those_between() -> None:
@@ -112,23 +113,72 @@ def test_no_port_is_given_twice_and_all_are_spaced(first: int, size: int, links:
     assert pool.free(0.0) == len(ports) - len(given_out)
 
 
+def test_ports_that_a_worker_holds_already_are_not_handed_out() -> None:
+    pool = PortPool(range(15000, 15004), REST_S)
+    pool.claim((15000, 15002))
+    assert pool.free(0.0) == 2
+    assert pool.allocate(2, 0.0) == (15001, 15003)
+    assert pool.allocate(1, 0.0) is None
+    pool.release((15000, 15002), 0.0)
+    assert pool.allocate(2, 60.0) == (15000, 15002)
+
+
+def test_ports_of_a_range_that_was_meanwhile_narrowed_are_claimed_and_do_not_count() -> None:
+    pool = PortPool(range(15000, 15002), 0.0)
+    pool.claim((14000, 14002))
+    assert pool.free(0.0) == 2
+    pool.release((14000, 14002), 0.0)
+    assert pool.free(0.0) == 2
+    assert [pool.allocate(1, 1.0) for _ in range(3)] == [(15000,), (15001,), None]
+
+
+def test_a_port_that_has_rested_can_be_claimed_before_anybody_looks() -> None:
+    pool = PortPool(range(15000, 15001), REST_S)
+    ports = pool.allocate(1, 0.0)
+    assert ports is not None
+    pool.release(ports, 0.0)
+    pool.claim(ports)
+    assert pool.free(61.0) == 0
+    assert pool.allocate(1, 61.0) is None
+
+
+def test_a_port_that_a_stranger_holds_is_not_tried_again_soon() -> None:
+    pool = PortPool(range(15000, 15001), REST_S, quarantine_s=300.0)
+    ports = pool.allocate(1, 0.0)
+    assert ports is not None
+    pool.quarantine(ports, 0.0)
+    assert pool.allocate(1, 299.9) is None
+    assert pool.allocate(1, 300.0) == ports
+
+
+def test_a_port_in_quarantine_rests_at_least_as_long_as_another() -> None:
+    pool = PortPool(range(15000, 15001), REST_S, quarantine_s=0.0)
+    ports = pool.allocate(1, 0.0)
+    assert ports is not None
+    pool.quarantine(ports, 0.0)
+    assert pool.allocate(1, 59.9) is None
+    assert pool.allocate(1, 60.0) == ports
+
+
 class Life(RuleBasedStateMachine):
     """Streams come and go while time passes; the pool is held against a naive book."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ports = range(15000, 15012)
-        self.pool = PortPool(self.ports, REST_S)
+        self.pool = PortPool(self.ports, REST_S, QUARANTINE_S)
         self.now = 0.0
         self.streams: list[tuple[int, ...]] = []
-        self.freed_at: dict[int, float] = {}
+        self.free_at: dict[int, float] = {}
+
+    def taken(self) -> set[int]:
+        return {port for stream in self.streams for port in stream}
 
     def usable(self) -> set[int]:
-        taken = {port for stream in self.streams for port in stream}
         return {
             port
-            for port in self.ports
-            if port not in taken and self.freed_at.get(port, -REST_S) + REST_S <= self.now
+            for port in set(self.ports) - self.taken()
+            if self.free_at.get(port, 0.0) <= self.now
         }
 
     @rule(links=st.integers(1, 4))
@@ -146,14 +196,29 @@ class Life(RuleBasedStateMachine):
             assert found == tuple(fits[0] + SPACING * index for index in range(links))
             self.streams.append(found)
 
+    @rule(first=st.integers(14998, 15013), links=st.integers(1, 4))
+    def adopt(self, first: int, links: int) -> None:
+        """Only a host that has just begun does so: nothing rests yet."""
+        ports = tuple(range(first, first + SPACING * links, SPACING))
+        if self.taken().isdisjoint(ports) and not self.free_at:
+            self.pool.claim(ports)
+            self.streams.append(ports)
+
     @precondition(lambda self: self.streams)
     @rule(which=st.integers(min_value=0))
     def stop(self, which: int) -> None:
         stream = self.streams.pop(which % len(self.streams))
         self.pool.release(stream, self.now)
-        self.freed_at.update(dict.fromkeys(stream, self.now))
+        self.free_at.update(dict.fromkeys(stream, self.now + REST_S))
 
-    @rule(seconds=st.sampled_from([0.5, 20.0, 59.0, 60.0, 61.0]))
+    @precondition(lambda self: self.streams)
+    @rule(which=st.integers(min_value=0))
+    def find_a_stranger(self, which: int) -> None:
+        stream = self.streams.pop(which % len(self.streams))
+        self.pool.quarantine(stream, self.now)
+        self.free_at.update(dict.fromkeys(stream, self.now + QUARANTINE_S))
+
+    @rule(seconds=st.sampled_from([0.5, 20.0, 59.0, 60.0, 61.0, 240.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 
 from strata.errors import WorkerFailed
 from strata.host import process
-from strata.host.process import Exit, Process
+from strata.host.process import Exit, Identity, Process
 from strata.settings import Worker
 from strata.wire.worker import Secrets
 from strata.worker import cli as worker_cli
@@ -95,9 +96,15 @@ def test_a_worker_inherits_what_it_needs_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(0, "exit status 0"), (70, "exit status 70"), (-9, "signal SIGKILL"), (-11, "signal SIGSEGV")],
+    [
+        (0, "exit status 0"),
+        (70, "exit status 70"),
+        (-9, "signal SIGKILL"),
+        (-11, "signal SIGSEGV"),
+        (None, "an unknown exit status"),
+    ],
 )
-def test_how_an_exit_is_told(status: int, words: str) -> None:
+def test_how_an_exit_is_told(status: int | None, words: str) -> None:
     assert str(Exit(status)) == words
 
 
@@ -215,3 +222,85 @@ async def test_a_log_that_was_taken_away_has_no_words(tmp_path: Path) -> None:
     await ended(one)
     (tmp_path / "log").unlink()
     assert one.last_words() == ""
+
+
+# Processes that somebody else has spawned.
+
+
+async def test_a_process_is_known_by_more_than_its_number(tmp_path: Path) -> None:
+    one = spawn(tmp_path / "log", "sleep", "60")
+    assert one.identity.pid == one.pid
+    assert one.identity.boot == process.boot_id()
+    assert Identity.of(one.pid) == one.identity
+
+
+async def test_a_dead_process_that_nobody_has_waited_for_yet_is_gone(tmp_path: Path) -> None:
+    one = spawn(tmp_path / "log", "true")
+    os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)
+    assert Identity.of(one.pid) is None
+    await ended(one)
+    assert Identity.of(one.pid) is None
+
+
+async def test_who_has_adopted_a_process_sees_its_end_and_hears_its_last_words(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    one = spawn(log, "sh", "-c", "echo 'strata-receiver: error: no port'; read -r more; sleep 60")
+    await until(lambda: log.read_text(), DEADLINE_S, "it runs")
+    heir = Process.adopt(one.identity, log)
+    assert heir is not None
+    assert heir.identity == one.identity
+    heir.signal(signal.SIGKILL)
+    assert await ended(heir) == Exit(None)  # only its parent is told how
+    assert heir.last_words() == "no port"
+    heir.signal(signal.SIGKILL)
+    assert await ended(one) == Exit(-signal.SIGKILL)
+
+
+@pytest.mark.parametrize("change", [{"started": 1}, {"boot": "of last week"}])
+async def test_whoever_has_the_number_of_another_is_left_alone(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    one = spawn(tmp_path / "log", "sleep", "60")
+    before = sorted(os.listdir("/proc/self/fd"))
+    stranger = dataclasses.replace(one.identity, **change)  # type: ignore[arg-type]
+    assert Process.adopt(stranger, tmp_path / "log") is None
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_process_that_has_gone_cannot_be_adopted(tmp_path: Path) -> None:
+    one = spawn(tmp_path / "log", "true")
+    await ended(one)
+    assert Process.adopt(one.identity, tmp_path / "log") is None
+
+
+async def test_one_whose_log_is_gone_can_be_adopted(tmp_path: Path) -> None:
+    one = spawn(tmp_path / "log", "sleep", "60")
+    heir = Process.adopt(one.identity, tmp_path / "nowhere")
+    assert heir is not None
+    assert heir.last_words() == ""
+    heir.leave()
+
+
+async def test_one_that_is_left_goes_on_and_no_descriptor_stays_open(tmp_path: Path) -> None:
+    one = spawn(tmp_path / "log", "sleep", "60")
+    before = sorted(os.listdir("/proc/self/fd"))
+    heir = Process.adopt(one.identity, tmp_path / "log")
+    assert heir is not None
+    heir.leave()
+    heir.leave()
+    heir.signal(signal.SIGKILL)
+    assert heir.exit.cancelled()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert Identity.of(one.pid) == one.identity
+
+
+async def test_a_worker_is_found_by_the_socket_on_its_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "str_1.sock"
+    command = ("sh", "-c", "sleep 60; :", "strata.worker", "--control-socket", str(path), "--x")
+    one = spawn(tmp_path / "log", *command)
+    spawn(tmp_path / "log", "sh", "-c", "sleep 60; :", "other", "--control-socket", str(path), "-")
+    assert process.find(path) == one.identity
+    assert process.find(tmp_path / "str_2.sock") is None
+    assert process.find(tmp_path / "str_1.soc") is None

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from strata import settings
 from strata.cluster.unix import HostClient
 from strata.errors import Conflict
 from strata.host import service
+from strata.host.host import Host
 from strata.host.service import Alone, socket_path
 from strata.settings import Settings
 from strata.wire import host as wire
@@ -32,6 +33,7 @@ def load(here: Place, data_dir: Path | None = None) -> Settings:
     return settings.load(
         data_dir=data_dir or here.data,
         host={"runtime_dir": here.run, "port_range": free_port_range(4)},
+        limits={"enforce": False},
     )
 
 
@@ -43,14 +45,28 @@ def test_each_data_folder_has_a_socket_of_its_own(here: Place) -> None:
     assert len(os.fsencode(one)) <= 107
 
 
-def test_one_at_a_time(here: Place) -> None:
+async def test_one_at_a_time(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LOCK_DEADLINE_S", 0.1)
     lock = here.folder / "host.lock"
-    with Alone(lock):
+    async with Alone(lock):
         words = f"runs on {here.folder}; .*another --data-dir"
-        with pytest.raises(Conflict, match=words), Alone(lock):
-            raise AssertionError("two hold it")
-    with Alone(lock):
+        with pytest.raises(Conflict, match=words):
+            async with Alone(lock):
+                raise AssertionError("two hold it")
+    async with Alone(lock):
         pass
+
+
+async def test_one_that_is_about_to_end_is_waited_for(here: Place) -> None:
+    lock = here.folder / "host.lock"
+    first, second = Alone(lock), Alone(lock)
+    await first.__aenter__()
+    waiting = asyncio.create_task(second.__aenter__())
+    done, _ = await asyncio.wait({waiting}, timeout=3 * service.LOCK_AGAIN_S)
+    assert not done
+    await first.__aexit__()
+    await asyncio.wait_for(waiting, DEADLINE_S)
+    await second.__aexit__()
 
 
 @pytest.fixture
@@ -64,7 +80,7 @@ async def running(here: Place) -> AsyncIterator[tuple[Settings, asyncio.Task[Non
         await asyncio.wait_for(task, DEADLINE_S)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_it_serves_until_a_signal(
     running: tuple[Settings, asyncio.Task[None]], number: signal.Signals
 ) -> None:
@@ -88,10 +104,55 @@ async def test_it_serves_until_a_signal(
 
 
 async def test_a_second_host_on_the_same_data_is_refused(
-    running: tuple[Settings, asyncio.Task[None]],
+    running: tuple[Settings, asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded, task = running
+    monkeypatch.setattr(service, "LOCK_DEADLINE_S", 0.1)
     with pytest.raises(Conflict, match="another strata runs"):
         await asyncio.wait_for(service.run(loaded), DEADLINE_S)
     assert socket_path(loaded).exists()  # that of the first
     assert not task.done()
+
+
+async def test_it_ends_with_its_parent(here: Place) -> None:
+    parent = await asyncio.create_subprocess_exec("sleep", "60")
+    loaded = load(here)
+    task = asyncio.create_task(service.run(loaded, parent.pid))
+    await until(lambda: task.done() or socket_path(loaded).exists(), DEADLINE_S, "it serves")
+    assert not task.done()
+    parent.kill()
+    await asyncio.wait_for(task, DEADLINE_S)
+    assert not socket_path(loaded).exists()
+    await parent.wait()
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How a host ended."""
+    told: list[str] = []
+    for name in ("close", "leave"):
+        really = getattr(Host, name)
+
+        async def end(
+            host: Host, name: str = name, really: Callable[[Host], Awaitable[None]] = really
+        ) -> None:
+            told.append(name)
+            await really(host)
+
+        monkeypatch.setattr(Host, name, end)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("number", "wanted"),
+    [(signal.SIGTERM, "close"), (signal.SIGINT, "close"), (signal.SIGHUP, "leave")],
+)
+async def test_a_signal_ends_the_streams_or_leaves_them(
+    running: tuple[Settings, asyncio.Task[None]],
+    ends: list[str],
+    number: signal.Signals,
+    wanted: str,
+) -> None:
+    os.kill(os.getpid(), number)
+    await asyncio.wait_for(running[1], DEADLINE_S)
+    assert ends == [wanted]

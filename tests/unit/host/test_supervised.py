@@ -22,6 +22,8 @@ from strata.errors import (
     WorkerFailed,
 )
 from strata.host import supervised
+from strata.host.limits import NoGroup
+from strata.host.process import Identity, Process
 from strata.host.supervised import TRANSITIONS, Outcome, State, SupervisedWorker
 from strata.settings import Host
 from strata.wire import worker as wire
@@ -34,6 +36,16 @@ DEADLINE_S = 20.0
 SECRETS = wire.Secrets("a-psk-of-the-tests", [])
 
 
+class CountingGroup(NoGroup):
+    """No limits, but a kernel that kills."""
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    def kills(self) -> int:
+        return self.killed
+
+
 class Stage:
     """One fake worker under supervision, and all that was told of it."""
 
@@ -41,15 +53,16 @@ class Stage:
         self.socket = folder / "str_1.sock"
         self.log = folder / "str_1.log"
         self.events: list[wire.Event] = []
-        self.ends: list[Outcome] = []
         self._mode = mode
-        self.worker = SupervisedWorker(
-            "str_1",
-            PORTS,
-            self.socket,
-            settings,
-            lambda worker, event: self.events.append(event),
-            lambda worker, outcome: self.ends.append(outcome),
+        self.group = CountingGroup()
+        self.identities: list[Identity] = []
+        self._settings = settings
+        self.worker = self.new_worker()
+
+    def new_worker(self) -> SupervisedWorker:
+        """As the next host has it."""
+        return SupervisedWorker(
+            "str_1", PORTS, self.socket, self.group, self._settings, self.events.append
         )
 
     async def start(self) -> None:
@@ -57,7 +70,7 @@ class Stage:
         ports = ",".join(map(str, PORTS))
         command = [sys.executable, "-I", script, self._mode, str(self.socket), "str_1", ports]
         async with asyncio.timeout(DEADLINE_S):
-            await self.worker.start(command, SECRETS, self.log)
+            await self.worker.start(command, SECRETS, self.log, self.identities.append)
 
     async def stop(self) -> Outcome:
         async with asyncio.timeout(DEADLINE_S):
@@ -97,11 +110,10 @@ async def test_from_start_to_stop(tmp_path: Path) -> None:
         assert one.worker.state == "ready"
         assert one.events[0] == wire.Ready(list(PORTS), "str_1", one.worker.pid, "0")
         await until(lambda: len(one.events) == 2, DEADLINE_S, "both events came")
-        assert one.worker.snapshot().events == one.events
-        assert one.worker.snapshot().ports == list(PORTS)
-        assert one.worker.snapshot().pid == one.worker.pid
+        assert one.worker.latest == one.events
+        assert one.identities == [one.worker.identity]
+        assert one.identities[0].pid == one.worker.pid
         assert await one.stop() == Outcome("user_stop", "stopped on request")
-        assert one.ends == [Outcome("user_stop", "stopped on request")]
         assert one.events[-1] == wire.Stopped("eos")
         assert one.worker.state == "ended"
         assert one.is_gone()
@@ -112,10 +124,9 @@ async def test_stopping_twice_has_one_end(tmp_path: Path) -> None:
         await one.start()
         first, second = await asyncio.gather(one.stop(), one.stop())
         assert first == second == await one.stop()
-        assert one.ends == [first]
 
 
-async def test_a_snapshot_holds_the_latest_of_each_and_every_forward(tmp_path: Path) -> None:
+async def test_the_latest_of_each_event_and_every_forward_is_kept(tmp_path: Path) -> None:
     async with stage(tmp_path, "obedient") as one:
         for event in (
             wire.Input("waiting", 0.0),
@@ -127,7 +138,7 @@ async def test_a_snapshot_holds_the_latest_of_each_and_every_forward(tmp_path: P
             wire.Ok("stats"),
         ):
             one.worker._hear(event)
-        assert one.worker.snapshot().events == [
+        assert one.worker.latest == [
             wire.Input("receiving", 0.0),
             wire.Forward("fwd_1", "rtmp", "live", "rtmp://a/b/****"),
             wire.Forward("fwd_2", "file", "live", "file:///x.ts"),
@@ -159,7 +170,6 @@ async def test_a_worker_that_ends_before_it_is_ready_says_why(
         with pytest.raises(kind, match=words) as raised:
             await one.start()
         assert type(raised.value) is kind
-        assert not one.ends  # start() has told
         assert one.is_gone()
         assert one.worker.state == "ended"
 
@@ -178,7 +188,6 @@ async def test_a_worker_that_is_not_ready_in_time_is_killed(tmp_path: Path) -> N
         with pytest.raises(WorkerFailed, match=r"not ready in 2 s and was killed; .*fake got"):
             await one.start()
         assert one.is_gone()
-        assert not one.ends
 
 
 async def test_a_start_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
@@ -189,7 +198,6 @@ async def test_a_start_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await start
         assert one.is_gone()
-        assert not one.ends
 
 
 async def test_a_worker_can_be_stopped_before_it_is_ready(tmp_path: Path) -> None:
@@ -243,7 +251,6 @@ async def test_a_crash_is_told_with_its_last_words(
         assert outcome == Outcome(
             "worker_crash", "the worker ended by exit status 70; internal failure"
         )
-        assert one.ends == [outcome]
         assert one.is_gone()
         assert "worker_crash" in caplog.text
 
@@ -262,6 +269,7 @@ async def test_a_kill_is_a_crash(tmp_path: Path) -> None:
     ("mode", "wanted"),
     [
         ("crash:10:", Outcome("no_input", "no media came in time")),
+        ("crash:11:", Outcome("no_input", "no media came while its host was away")),
         ("crash:0:", Outcome("eos", "the worker was told to stop by someone on its machine")),
     ],
 )
@@ -272,7 +280,7 @@ async def test_an_end_that_nobody_asked_for(tmp_path: Path, mode: str, wanted: O
         assert await one.ended() == wanted
 
 
-async def test_one_that_leaves_right_after_ready_is_told_exactly_once(tmp_path: Path) -> None:
+async def test_one_that_leaves_right_after_ready_has_an_end(tmp_path: Path) -> None:
     async with stage(tmp_path, "leaver") as one:
         error = None
         try:
@@ -280,9 +288,8 @@ async def test_one_that_leaves_right_after_ready_is_told_exactly_once(tmp_path: 
         except WorkerFailed as raised:
             error = raised
         assert (await one.ended()).reason == "eos"
-        was_heard = bool(one.events)  # whether its end overtook its first word
-        assert len(one.ends) == int(was_heard)
-        assert was_heard or error is not None
+        # Whether its end overtook its first word.
+        assert bool(one.events) or error is not None
         assert one.is_gone()
 
 
@@ -290,8 +297,9 @@ async def test_what_it_says_last_is_heard_before_its_end_is_told(tmp_path: Path)
     async with stage(tmp_path, "talker") as one:
         await one.start()
         heard: list[int] = []
-        one.worker._on_end = lambda worker, outcome: heard.append(len(one.events))
+        one.worker.outcome.add_done_callback(lambda _: heard.append(len(one.events)))
         await one.stop()
+        await asyncio.sleep(0)
         assert one.events[-1] == wire.Stopped("eos")
         assert heard == [len(one.events)]
         assert len([event for event in one.events if isinstance(event, wire.Error)]) == 1000
@@ -328,3 +336,97 @@ async def test_a_second_ready_changes_nothing(tmp_path: Path) -> None:
         one.worker._hear(wire.Ready(list(PORTS), "str_1", 1, "0"))
         assert one.worker.state == "ready"
         assert (await one.stop()).reason == "user_stop"
+
+
+async def test_one_that_is_to_end_for_want_of_media_is_told_so(tmp_path: Path) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        await one.start()
+        why = Outcome("no_input", "no media came for 60 s")
+        assert await asyncio.wait_for(one.worker.stop(why), DEADLINE_S) == why
+        assert one.events[-1] == wire.Stopped("no_input")
+        assert await one.stop() == why  # the first to ask decides
+
+
+async def test_one_that_is_killed_as_useless_is_a_crash_with_that_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stage(tmp_path, "stubborn") as one:
+        one.worker.kill("too early")  # nothing is there to kill
+        await one.start()
+        one.worker.kill("the worker has reported nothing for 15 s and was killed")
+        outcome = await one.ended()
+        assert outcome == Outcome(
+            "worker_crash", "the worker has reported nothing for 15 s and was killed"
+        )
+        assert "is killed: the worker has reported nothing" in caplog.text
+        assert one.is_gone()
+
+
+async def test_what_the_kernel_kills_for_want_of_memory_is_told_as_such(tmp_path: Path) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        await one.start()
+        one.group.killed = 1
+        os.kill(one.worker.pid, signal.SIGKILL)
+        outcome = await one.ended()
+        assert outcome.reason == "out_of_memory"
+        assert "limits.memory_mb" in outcome.detail
+
+
+async def test_a_helper_that_the_kernel_killed_earlier_does_not_explain_a_crash(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        await one.start()
+        one.group.killed = 1
+        one.worker.look()
+        os.kill(one.worker.pid, signal.SIGKILL)
+        assert (await one.ended()).reason == "worker_crash"
+        one.group.killed = 2
+        one.worker.look()  # of no use any more, and no error
+
+
+async def test_a_worker_outlives_who_follows_it_and_is_followed_by_the_next(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        await one.start()
+        first, identity = one.worker, one.worker.identity
+        assert identity is not None
+        await first.leave()
+        assert Path(f"/proc/{identity.pid}").exists()
+        one.events.clear()
+        one.worker = one.new_worker()
+        process = Process.adopt(identity, one.log)
+        assert process is not None
+        one.worker.adopt(process)
+        await until(lambda: one.worker.state == "ready", DEADLINE_S, "it greets the next")
+        assert one.worker.pid == identity.pid
+        assert await one.stop() == Outcome("user_stop", "stopped on request")
+        first._process._popen.wait()  # it was our child all the same
+        assert one.is_gone()
+        assert not first.outcome.done()
+
+
+async def test_one_that_is_left_is_not_waited_for_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        before = sorted(os.listdir("/proc/self/fd"))
+        await one.start()
+        await one.worker.leave()
+        await asyncio.sleep(0)
+        assert sorted(os.listdir("/proc/self/fd")) == before
+        os.kill(one.worker.pid, signal.SIGKILL)
+        one.worker._process._popen.wait()
+        await asyncio.sleep(0.01)
+        assert not one.worker.outcome.done()
+        assert "Exception in callback" not in caplog.text
+        one.socket.unlink()
+        one.worker.outcome.cancel()
+
+
+async def test_one_that_was_never_started_can_be_left(tmp_path: Path) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        await one.worker.leave()
+        assert one.worker.identity is None
+        assert one.worker.latest == []

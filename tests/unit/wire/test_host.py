@@ -15,6 +15,10 @@ from strata.wire import worker
 START = wire.Start("str_1", "a-psk-of-the-tests", ["rtmp://host/live/stream-key"], 2)
 SAID = wire.WorkerSaid("str_1", worker.Input("receiving", 0.5))
 SNAPSHOT = wire.Snapshot("str_1", [15000, 15002], 4711, [worker.Input("waiting", 1.5)])
+ENTRUST = wire.Entrust("str_1", "a-psk-of-the-tests", ["rtmp://host/live/stream-key"])
+ALARM = wire.Alarm("restarting", "the worker ended by signal SIGKILL")
+ORPHAN = wire.Snapshot("str_2", [15001], 0, [], [ALARM], needs_secrets=True)
+LOAD = wire.Load(2.0, 3900.0, 10_000.0, 1, 999, 0.1, 64.0, 8000.0, None, "nothing", ["why"])
 
 FRAMES = [
     wire.Frame(id=1, request=START),
@@ -22,10 +26,17 @@ FRAMES = [
     wire.Frame(id=3, request=wire.List()),
     wire.Frame(id=1, reply=wire.Started([15000, 15002], 4711)),
     wire.Frame(id=2, reply=wire.Stopped("user_stop", "stopped on request")),
-    wire.Frame(id=3, reply=wire.Streams([SNAPSHOT], [wire.Ended("str_0", "eos", "told to")])),
+    wire.Frame(
+        id=3, reply=wire.Streams([SNAPSHOT, ORPHAN], [wire.Ended("str_0", "eos", "told to")])
+    ),
     wire.Frame(id=4, reply=wire.Failed("port_taken", "UDP port 15000 is held")),
+    wire.Frame(id=5, request=ENTRUST),
+    wire.Frame(id=5, reply=wire.Done()),
     wire.Frame(notice=SAID),
     wire.Frame(notice=wire.Ended("str_1", "worker_crash", "exit status 70")),
+    wire.Frame(notice=wire.Restarting("str_1", "exit status 70")),
+    wire.Frame(notice=wire.Alarms("str_1", [ALARM, wire.Alarm("forward", "refused", "fwd_1")])),
+    wire.Frame(notice=LOAD),
 ]
 
 
@@ -48,6 +59,7 @@ def test_what_stands_on_the_wire() -> None:
             "links": 2,
             "name": "",
             "slate": "on",
+            "first_media_s": 300.0,
         },
     }
     assert json.loads(wire.encode(wire.Frame(notice=SAID))) == {
@@ -62,6 +74,15 @@ def test_what_stands_on_the_wire() -> None:
 def test_a_host_of_the_version_before_tells_no_ends() -> None:
     line = b'{"id":3,"reply":{"reply":"streams","streams":[]}}'
     assert wire.decode(line).reply == wire.Streams([], [])
+
+
+def test_a_host_of_the_version_before_tells_no_alarms() -> None:
+    snapshot = b'{"stream_id":"str_1","ports":[15000],"pid":7,"events":[]}'
+    line = b'{"id":3,"reply":{"reply":"streams","streams":[' + snapshot + b"]}}"
+    reply = wire.decode(line).reply
+    assert reply == wire.Streams([wire.Snapshot("str_1", [15000], 7, [])])
+    assert isinstance(reply, wire.Streams)
+    assert (reply.streams[0].alarms, reply.streams[0].needs_secrets) == ([], False)
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -95,10 +116,16 @@ def test_no_bytes_raise_anything_else(line: bytes) -> None:
         wire.decode(line)
 
 
-def test_a_start_prints_without_its_secrets() -> None:
-    frame = wire.Frame(id=1, request=START)
-    assert repr(START) == "Start(str_1, 2 links, 1 forwards)"
-    for text in (repr(frame), str(frame), f"{START}"):
+@pytest.mark.parametrize(
+    ("request_", "wanted"),
+    [(START, "Start(str_1, 2 links, 1 forwards)"), (ENTRUST, "Entrust(str_1, 1 forwards)")],
+)
+def test_what_has_secrets_prints_without_them(
+    request_: wire.Start | wire.Entrust, wanted: str
+) -> None:
+    frame = wire.Frame(id=1, request=request_)
+    assert repr(request_) == wanted
+    for text in (repr(frame), str(frame), f"{request_}"):
         assert "a-psk-of-the-tests" not in text
         assert "stream-key" not in text
 

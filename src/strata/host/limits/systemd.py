@@ -113,6 +113,7 @@ async def _systemctl(*arguments: str) -> None:
         _, said = await asyncio.wait_for(process.communicate(), DEADLINE_S)
     except TimeoutError:
         process.kill()
+        await process.wait()
         log.warning("systemctl %s did not answer in %.0f s", " ".join(arguments), DEADLINE_S)
         return
     if process.returncode:

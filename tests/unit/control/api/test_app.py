@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import strata
 from strata import ids, settings
-from strata.cluster.unix import HostClient
 from strata.control import accounts as accounts_module
 from strata.control import tables
 from strata.control.accounts import Accounts
@@ -39,7 +38,7 @@ class Stage:
         self.store = Store(self.settings)
         self.host = FakeHost()
         self.streams = Streams(self.settings, self.store, Seal(bytes(32)))
-        self.streams.start(cast("HostClient", self.host))
+        self.streams.start(self.host)
         self.accounts = Accounts(self.store, session_hours=1.0)
         self.app: FastAPI = make_app(self.settings, self.accounts, self.streams)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
