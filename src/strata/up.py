@@ -92,14 +92,14 @@ class Child:
             if self._stopping:
                 return
             steady = time.monotonic() - started_at >= STEADY_S
-            if is_first and not steady and status > 0:
+            if is_first and not steady and status >= 0:
                 log.error("%s ended at its start with status %d", self.name, status)
-                give_up(status)
+                give_up(status or 70)
                 return
             again_s = AGAIN_S if steady else min(2 * again_s, AGAIN_MAX_S)
             is_first = False
             log.error(
-                "%s ended with status %d; starting it again in %.1f s", self.name, status, again_s
+                "%s ended with status %d; starting it again in %.2f s", self.name, status, again_s
             )
             await asyncio.sleep(again_s)
 

@@ -38,12 +38,30 @@ def test_each_half_is_started_as_the_command_of_its_name() -> None:
     ]
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 2", 2), ("exit 0", 70), ("kill -9 $$", 70)])
+@pytest.mark.parametrize(("script", "status"), [("exit 2", 2), ("exit 0", 70)])
 async def test_one_that_ends_at_once_is_given_up(
     script: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await keep(shell("host", script)) == [status]
     assert "host ended at its start with status" in caplog.text
+
+
+async def test_one_that_is_killed_is_started_again_however_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time after a longer pause."""
+    monkeypatch.setattr(up, "AGAIN_S", 0.01)
+    starts = tmp_path / "starts"
+    child = shell("host", f"echo start >>{starts}; kill -9 $$")
+    keeping = asyncio.create_task(keep(child))
+    await until(
+        lambda: starts.exists() and len(starts.read_text().splitlines()) >= 3, DEADLINE_S, "3 times"
+    )
+    await child.stop(signal.SIGTERM)
+    keeping.cancel()
+    await asyncio.wait({keeping}, timeout=DEADLINE_S)
+    assert "status -9; starting it again in 0.02 s" in caplog.text
+    assert "status -9; starting it again in 0.04 s" in caplog.text
 
 
 async def test_one_that_has_run_for_a_while_is_started_again(

@@ -29,6 +29,7 @@ from strata.errors import (
     NotAllowed,
     NotFound,
     StrataError,
+    WorkerFailed,
 )
 from strata.secrets import Secret, make_psk
 from strata.settings import Settings, split_range
@@ -153,9 +154,12 @@ class Streams:
         assert isinstance(reply, host_wire.Started)
         await self._ledger.advance(id, "waiting", ports=reply.ports, host=LOCAL_HOST)
         row = await self._ledger.get(id)
-        if row is not None and (row.state in lifecycle.OVER or row.state == "stopping"):
-            self.observer.stop_soon(id)
-            raise _stopped_meanwhile(id)
+        if row is None or row.state in lifecycle.RUNNING:
+            return
+        self.observer.stop_soon(id)
+        if row.state == "failed":  # it came up, and died before that was told
+            raise WorkerFailed(row.detail or "the worker ended at once")
+        raise _stopped_meanwhile(id)
 
     async def stop(self, user: User, stream_id: str) -> View:
         """Ends a stream and waits until it has ended. One that has is left as it is.

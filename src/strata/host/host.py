@@ -197,11 +197,11 @@ class Host:
         try:
             await stream.start(worker_wire.Secrets(request.psk, request.forwards))
         except BaseException as error:
-            self._streams.pop(request.stream_id, None)
-            give_back = (
-                self._ports.quarantine if isinstance(error, PortTaken) else self._ports.release
-            )
-            give_back(ports, time.monotonic())
+            if self._streams.get(stream.id) is stream:
+                del self._streams[stream.id]
+                taken = isinstance(error, PortTaken)
+                give_back = self._ports.quarantine if taken else self._ports.release
+                give_back(ports, time.monotonic())
             raise
         return wire.Started(list(ports), stream.pid)
 

@@ -56,11 +56,12 @@ async def run(settings: Settings, parent: int | None = None) -> None:
             ending.close()
         if keeps:
             log.info("the host ends, and its streams stay on the air")
+            await server.close()  # first: what is being started is given up
             await host.leave()
         else:
             log.info("the host stops its streams")
             await host.close()
-        await server.close()
+            await server.close()
 
 
 class Alone:

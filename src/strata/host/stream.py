@@ -140,10 +140,13 @@ class Stream:
             self._machine.records.forget(self.id)
             self._over.set_result(REQUESTED)
             if stopped and isinstance(error, StrataError):
-                raise Conflict(f"{self.id} was stopped while it was starting") from None
+                raise _stopped_meanwhile(self.id) from None
             raise
-        self._advance("running")
         self._life = self._tasks.spawn(f"{self.id}-life", self._live())
+        if self.state == "stopping":
+            await asyncio.shield(self._over)
+            raise _stopped_meanwhile(self.id)
+        self._advance("running")
 
     def adopt(self) -> None:
         """Takes over from an earlier host: follows its worker or, where that has ended
@@ -186,7 +189,10 @@ class Stream:
         return await asyncio.shield(self._over)
 
     async def leave(self) -> None:
-        """Follows it no more; its worker goes on, for the next host to adopt."""
+        """Follows it no more; its worker goes on, for the next host to adopt. A start that is
+        under way is not touched: whoever waits for it gives it up."""
+        if self.state == "starting":
+            return
         await self._tasks.close()
         if self._worker is not None:
             await self._worker.leave()
@@ -296,7 +302,7 @@ class Stream:
         try:
             async with machine.starting:
                 if self.state == "stopping":
-                    raise Conflict(f"{self.id} was stopped while it was starting")
+                    raise _stopped_meanwhile(self.id)
                 self._group = await machine.limits.make(self.id, self._allowance)
                 worker = self._worker = self._new_worker(self._group)
                 self._remember(None)
@@ -438,3 +444,7 @@ class Stream:
             raise AssertionError(f"{self.id}: {self.state} -> {state}")
         log.debug("%s: %s -> %s", self.id, self.state, state)
         self.state = state
+
+
+def _stopped_meanwhile(stream_id: str) -> Conflict:
+    return Conflict(f"{stream_id} was stopped while it was starting")

@@ -137,16 +137,16 @@ class SupervisedWorker:
         """
         process = Process.spawn(self._group.enter(command), secrets, log_file)
         self._follow(process)
-        on_spawn(process.identity)
         log.info("%s: worker %d spawned on ports %s", self.stream_id, self.pid, self.ports)
         waited: set[asyncio.Future[Any]] = {self._ready, self.outcome}
         try:
+            on_spawn(process.identity)
             await asyncio.wait(
                 waited,
                 timeout=self._settings.ready_timeout_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-        except asyncio.CancelledError:
+        except BaseException:
             await self._kill(process)
             raise
         if self._ready.done() and not self.outcome.done():

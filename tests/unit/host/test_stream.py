@@ -299,10 +299,6 @@ async def test_a_stop_while_it_waits_for_its_turn_spawns_nothing(stage: Stage) -
     assert stage.nothing_is_left()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="start() steps from stopping to running, and the stop waits for ever",
-)
 async def test_a_stop_between_ready_and_running_ends_both(stage: Stage) -> None:
     stage.limits.group.may_slow_down.clear()
     start = asyncio.create_task(stage.start())
@@ -320,10 +316,6 @@ async def test_a_stop_between_ready_and_running_ends_both(stage: Stage) -> None:
         await asyncio.gather(start, stop, return_exceptions=True)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="nobody kills a worker that was spawned when its record cannot be written",
-)
 async def test_a_worker_that_cannot_be_written_down_is_not_left_running(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -650,11 +642,6 @@ async def test_whoever_has_the_number_of_its_worker_now_is_left_alone(stage: Sta
     assert Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="leave() cancels what tells the end of the process, and a start that is cancelled "
-    "afterwards waits for that end for ever",
-)
 async def test_a_start_that_is_under_way_ends_when_the_host_leaves(stage: Stage) -> None:
     stage.modes = ["silent"]
     start = asyncio.create_task(stage.start())
@@ -843,7 +830,8 @@ async def test_what_it_takes_is_measured_and_believed_once_it_is_on_the_air(
 async def test_a_helper_that_was_killed_earlier_is_remembered_by_a_look(stage: Stage) -> None:
     await stage.start()
     stage.limits.group.killed = 1
-    stage.stream.look()
+    for _ in range(2):  # what was found last may be the worker's own end
+        stage.stream.look()
     await stage.crash()
     await stage.becomes("running")
     assert not stage.overs

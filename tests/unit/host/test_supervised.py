@@ -378,7 +378,8 @@ async def test_a_helper_that_the_kernel_killed_earlier_does_not_explain_a_crash(
     async with stage(tmp_path, "obedient") as one:
         await one.start()
         one.group.killed = 1
-        one.worker.look()
+        for _ in range(2):  # what was found last may be the worker's own end
+            one.worker.look()
         os.kill(one.worker.pid, signal.SIGKILL)
         assert (await one.ended()).reason == "worker_crash"
         one.group.killed = 2

@@ -19,6 +19,8 @@ SYSTEMD: Final = Path("/run/systemd/system")
 """There where systemd is the machine's first process (sd_booted(3))."""
 MOUNTS: Final = Path("/proc/self/mountinfo")
 OWN: Final = Path("/proc/self/cgroup")
+LEAF: Final = "main"
+"""Where the processes go that stand in the way of groups below theirs."""
 
 
 def best(name: str, *, enforce: bool = True) -> Limits:
@@ -78,7 +80,9 @@ def own_group(mount: Path, version: int, controllers: frozenset[str], own: str) 
     for line in own.splitlines():
         _, names, path = line.split(":", 2)
         if (version == 2 and not names) or (version == 1 and controllers & set(names.split(","))):
-            return mount / path.lstrip("/")
+            found = mount / path.lstrip("/")
+            # An earlier host has moved its own service there; see _enable.
+            return found.parent if version == 2 and found.name == LEAF else found
     return mount
 
 
@@ -116,7 +120,7 @@ def _enable(folder: Path, controllers: frozenset[str]) -> None:
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-    leaf = folder / "main"
+    leaf = folder / LEAF
     leaf.mkdir(exist_ok=True)
     for pid in (folder / "cgroup.procs").read_text().split():
         try:

@@ -25,6 +25,9 @@ class Kernel:
         self.has: dict[str, str] = {}
         self.steps: list[str] = []
         self.refuses: set[str] = set()
+        monkeypatch.setattr("strata.host.limits.limits.SYSFS", root)
+        monkeypatch.setattr("strata.host.limits.cgroups.SYSFS", root)
+        monkeypatch.setattr("strata.host.limits.systemd.SYSFS", root)
         self._mkdir: Callable[..., None] = Path.mkdir
         self._write: Callable[..., int] = Path.write_text
         monkeypatch.setattr(Path, "mkdir", lambda *a, **k: self._make(*a, **k))

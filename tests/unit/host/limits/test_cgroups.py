@@ -11,7 +11,7 @@ import pytest
 from strata.errors import HostError
 from strata.host.limits import cgroups
 from strata.host.limits.cgroups import CgroupLimits, Tree, counted
-from strata.host.limits.limits import Allowance, NoLimits, entering
+from strata.host.limits.limits import Allowance, NoLimits, Place, entering
 from support.children import Child
 from unit.host.limits.kernel import Kernel
 
@@ -53,7 +53,7 @@ async def test_a_group_of_version_2_and_the_order_of_its_making(kernel: Kernel) 
         "strata-x/str_1/memory.swap.max: 0",
         "strata-x/str_1/pids.max: 100",
     ]
-    assert group.classified_by == "strata-x/str_1"
+    assert group.classified_by == Place("strata-x/str_1", 2)
 
 
 async def test_groups_of_version_1_and_the_order_of_their_making(kernel: Kernel) -> None:
@@ -68,7 +68,7 @@ async def test_groups_of_version_1_and_the_order_of_their_making(kernel: Kernel)
         "pids/strata-x/str_1/pids.max: 100",
         "mkdir unified/strata-x/str_1",
     ]
-    assert group.classified_by == "strata-x/str_1"  # in the tree of version 2
+    assert group.classified_by == Place("unified/strata-x/str_1", 2)
 
 
 @pytest.mark.parametrize("make", [v1, v2])

@@ -9,7 +9,7 @@ import pytest
 
 from strata.errors import HostError
 from strata.host.limits import systemd
-from strata.host.limits.limits import Allowance
+from strata.host.limits.limits import Allowance, Place
 from strata.host.limits.systemd import SystemdLimits
 
 DEADLINE_S = 20.0
@@ -21,12 +21,13 @@ class Systemd:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
+        for module in ("systemd", "limits"):
+            monkeypatch.setattr(f"strata.host.limits.{module}.SYSFS", folder / "cgroup")
         self.root = folder / "cgroup"
         self._script = folder / "bin" / "systemctl"
         self._given = folder / "given"
         self._script.parent.mkdir()
         self.root.mkdir()
-        monkeypatch.setattr(systemd, "ROOT", self.root)
         monkeypatch.setenv("PATH", f"{self._script.parent}:/usr/bin:/bin")
         self.answers()
 
@@ -61,7 +62,9 @@ async def test_a_worker_is_spawned_in_a_scope_in_a_slice_of_its_own(machine: Sys
         *("--property=TasksMax=100", "--property=CPUAccounting=yes"),
         *("--", "worker", "--name=-x"),
     ]
-    assert group.classified_by == "strata_x.slice/strata_x-str_1.slice/strata_x-str_1.scope"
+    assert group.classified_by == Place(
+        "strata_x.slice/strata_x-str_1.slice/strata_x-str_1.scope", 3
+    )
     assert not machine.given()
 
 
