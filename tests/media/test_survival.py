@@ -12,60 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from support.control import Api, Json, Place, StrataUp, place
-from support.media import FPS, GOP_S, RistSender, decode_errors, probe
+from support.broadcasts import KEY, SETTLED_S, Broadcasts, is_live, is_whole
+from support.control import Place, StrataUp, place
+from support.media import GOP_S
 from support.nginx import Nginx
-
-KEY = "canary-stream-key"
-SETTLED_S = 3.0
 
 
 @pytest.fixture
 def here() -> Iterator[Place]:
     with place() as one:
         yield one
-
-
-def is_live(stream: Json) -> bool:
-    return stream["state"] == "live" and stream["on_air"] and stream["observed"]
-
-
-class Broadcasts:
-    """Streams on the air, each with a sender and a recording at the platform."""
-
-    def __init__(self, folder: Path, nginx: Nginx) -> None:
-        self._folder = folder
-        self._nginx = nginx
-        self._senders = AsyncExitStack()
-        self.ids: list[str] = []
-        self.senders: list[RistSender] = []
-
-    async def __aenter__(self) -> Broadcasts:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._senders.aclose()
-
-    async def begin(self, api: Api, file: Path, seconds: float) -> None:
-        number = len(self.ids)
-        started = await api.start(self._nginx.url(f"{KEY}-{number}"), slate="off")
-        sender = RistSender(self._folder / f"sender-{number}", started["ports"], started["psk"])
-        self.senders.append(await self._senders.enter_async_context(sender))
-        self.ids.append(started["id"])
-        await sender.begin(file, seconds)
-
-    async def all_live(self, api: Api) -> None:
-        for id in self.ids:
-            await api.until(id, is_live, f"{id} is live, and observed to be")
-
-
-async def is_whole(flv: Path, at_least_s: float) -> None:
-    """Not one picture is missing in it, from the first to the last."""
-    assert await decode_errors(flv) == ""
-    found = await probe(flv)
-    assert found.longest_step_s < 1.5 / FPS
-    assert len(found.of("video")) == round(found.video_s * FPS)
-    assert found.video_s > at_least_s
 
 
 async def kill(up: StrataUp, chance: random.Random, environment: dict[str, str]) -> StrataUp:
@@ -94,12 +50,12 @@ async def test_killing_the_control_plane_costs_no_frame(
     async with (
         Nginx(tmp_path / "nginx") as nginx,
         Broadcasts(tmp_path, nginx) as field,
-        AsyncExitStack() as stack,
+        AsyncExitStack() as logins,
     ):
         up = StrataUp(here, environment=environment, ports=2 * streams + 8)
         try:
             await up.ready()
-            api = await stack.enter_async_context(await up.log_in())
+            api = await logins.enter_async_context(await up.log_in())
             for _ in range(streams):
                 await field.begin(api, small_file, 3600)
             await field.all_live(api)
@@ -144,12 +100,7 @@ async def test_a_worker_that_dies_is_back_on_the_air(
             await field.begin(api, small_file, 3600)
         await field.all_live(api)
         unlucky, other = field.ids
-        victim = next(
-            pid
-            for pid, line in here.processes().items()
-            if f"strata.worker --stream-id {unlucky}" in line
-        )
-        os.kill(victim, signal.SIGKILL)
+        os.kill(here.worker_of(unlucky), signal.SIGKILL)
         killed_at = asyncio.get_running_loop().time()
         degraded = await api.until(
             unlucky, lambda stream: stream["state"] == "degraded", "the death is seen"

@@ -72,6 +72,12 @@ class Place:
     def workers(self) -> list[int]:
         return [pid for pid, command in self.processes().items() if " strata.worker " in command]
 
+    def worker_of(self, stream_id: str) -> int:
+        """The process that has this stream on the air."""
+        mark = f" strata.worker --stream-id {stream_id} "
+        [pid] = [pid for pid, command in self.processes().items() if mark in command]
+        return pid
+
     def sockets(self) -> list[str]:
         return sorted(path.name for path in self.run.iterdir()) if self.run.exists() else []
 
@@ -202,6 +208,7 @@ class StrataUp:
         environment: added to this process's.
         ports: how many UDP ports it may hand out.
         port: where it serves the API; None: any that is free.
+        python: of another installation.
         cwd: where it is started; with ``own_data_dir`` False its data go below.
     """
 
@@ -215,6 +222,7 @@ class StrataUp:
         cwd: Path | None = None,
         own_data_dir: bool = True,
         port: int | None = None,
+        python: Path | str = sys.executable,
     ) -> None:
         self.place = here
         self.port = port or free_tcp_port()
@@ -222,7 +230,7 @@ class StrataUp:
         data_dir = ("--data-dir", str(here.data)) if own_data_dir else ()
         self.child = Child(
             [
-                *(sys.executable, "-I", "-m", "strata", "up"),
+                *(str(python), "-I", "-m", "strata", "up"),
                 *("--listen", f"127.0.0.1:{self.port}"),
                 *("--port-range", free_port_range(ports)),
                 *data_dir,
