@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from strata import settings
 from strata.errors import BadArguments
+from strata.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -224,3 +227,17 @@ def test_a_range_holds_both_its_ends(first: int, last: int) -> None:
 def test_what_is_no_range(text: str) -> None:
     with pytest.raises(ValueError, match="write it like 15000-16000"):
         settings.split_range(text)
+
+
+def test_the_file_that_explains_the_settings_has_each_of_them_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "deploy" / "strata.toml").read_text()
+    # Keys without a default have no value there; they are looked for by their names.
+    lines = [line.removeprefix("#") for line in text.splitlines() if not line.startswith("# ")]
+    empty = {line.split(" =")[0] for line in lines if re.search(r" =(  #.*)?$", line)}
+    told = tomllib.loads("\n".join(line for line in lines if not re.search(r" =(  #.*)?$", line)))
+    wanted = Settings().model_dump(mode="json")
+    del wanted["data_dir"], told["data_dir"]
+    for section, keys in wanted.items():
+        assert {*told[section], *(key for key in keys if key in empty)} == set(keys), section
+        for key, value in told[section].items():
+            assert value == keys[key], f"{section}.{key}"

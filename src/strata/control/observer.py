@@ -73,6 +73,7 @@ class Observer:
             expected = await self._expected()
             reply = await self._host.request(host_wire.List())
             assert isinstance(reply, host_wire.Streams)
+            self.load = reply.load
             running = {snapshot.stream_id: snapshot for snapshot in reply.streams}
             ended = {each.stream_id: each for each in reply.ended}
             for stream_id in expected | running.keys():

@@ -100,7 +100,7 @@ class Host:
                 return await self._stop(request.stream_id)
             case wire.List():
                 running = [stream.snapshot() for stream in self._streams.values()]
-                return wire.Streams(running, list(self._ended))
+                return wire.Streams(running, list(self._ended), self.load())
             case wire.Entrust():
                 self._stream(request.stream_id).entrust(
                     worker_wire.Secrets(request.psk, request.forwards)

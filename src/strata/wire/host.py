@@ -121,10 +121,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 class Streams(msgspec.Struct, tag_field="reply", tag="streams", frozen=True):
     """host -> control: everything that runs here, and how the latest others ended: control
-    may not have been there to hear it."""
+    may not have been there to hear it. ``load``: how full the machine is."""
 
     streams: list[Snapshot]
     ended: list[Ended] = []
+    load: Load | None = None
 
 
 class Failed(msgspec.Struct, tag_field="reply", tag="failed", frozen=True):

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 import strata
 from strata.control.accounts import Accounts, User
 from strata.control.api import models, problems
+from strata.control.observer import LOCAL_HOST
 from strata.control.streams import Streams
 from strata.errors import NotAllowed
 from strata.settings import Settings
@@ -120,6 +121,12 @@ async def get_stream(at: At, caller: Caller, stream_id: str) -> models.StreamOut
 @router.post("/api/streams/{stream_id}/stop")
 async def stop_stream(at: At, caller: Caller, stream_id: str) -> models.StreamOut:
     return models.StreamOut.of(await at.streams.stop(caller, stream_id), at.settings.host)
+
+
+@router.get("/api/hosts")
+async def list_hosts(at: At, caller: Caller) -> list[models.HostOut]:
+    streams = at.streams
+    return [models.HostOut.of(LOCAL_HOST, streams.can_start, streams.observer.load)]
 
 
 @router.get("/healthz", include_in_schema=False)

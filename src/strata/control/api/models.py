@@ -14,6 +14,7 @@ from strata.control.accounts import User
 from strata.control.streams import StartRequest, View
 from strata.secrets import Secret
 from strata.settings import Host
+from strata.wire import host as host_wire
 
 FORWARDS_MAX = 16
 LINKS_MAX = 8
@@ -76,6 +77,32 @@ class AlarmOut(BaseModel):
     kind: str
     detail: str
     forward: str | None
+
+
+class HostOut(BaseModel):
+    """How full a host is, as it last told; figures are null before it has."""
+
+    id: str
+    connected: bool
+    streams: int | None
+    free_ports: int | None
+    cpu_cores: float | None
+    used_cpu_cores: float | None
+    memory_mb: float | None
+    used_memory_mb: float | None
+    egress_kbps: float | None
+    used_egress_kbps: float | None
+    free_disk_mb: float | None
+    limits: str | None
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, id: str, connected: bool, load: host_wire.Load | None) -> HostOut:
+        names = [name for name in cls.model_fields if name not in ("id", "connected", "warnings")]
+        told = {name: getattr(load, name) if load is not None else None for name in names}
+        return cls(
+            id=id, connected=connected, warnings=load.warnings if load is not None else [], **told
+        )
 
 
 class EventOut(BaseModel):
