@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from strata import ids, settings
 from strata.cluster.unix import HostClient, HostServer
 from strata.host.host import Host, name_of
@@ -84,9 +86,10 @@ class Stage:
         return reply
 
     async def list(self) -> wire.Streams:
+        """What runs and what has ended; how full the machine is, is nobody's to foresee."""
         reply = await self.client.request(wire.List())
         assert isinstance(reply, wire.Streams)
-        return reply
+        return msgspec.structs.replace(reply, load=None)
 
     async def ended(self, stream_id: str) -> wire.Ended:
         def found() -> list[wire.Ended]:

@@ -36,6 +36,7 @@ RUNTIME_DIR_BYTES_MAX: Final = 65
 """107 bytes of a socket's path (unix(7)), less ``/``, 36 of a stream's id and ``.sock``."""
 
 STARTS_PER_CORE: Final = 2
+STOOD_STILL_S: Final = 1.0
 
 
 class Host:
@@ -144,7 +145,13 @@ class Host:
 
     async def _look_after(self) -> None:
         while True:
+            due = time.monotonic() + health.CHECK_S
             await asyncio.sleep(health.CHECK_S)
+            late_s = time.monotonic() - due
+            if late_s > STOOD_STILL_S:
+                # What workers said meanwhile is not read yet: they would all seem to hang.
+                log.warning("the host stood still for %.1f s; it looks again in a while", late_s)
+                continue
             for stream in tuple(self._streams.values()):
                 try:
                     stream.look()

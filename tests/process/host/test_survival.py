@@ -117,6 +117,19 @@ async def test_a_worker_that_hangs_is_killed_and_started_again(
         await one.stop(stream_id)
 
 
+async def test_a_host_that_stood_still_does_not_take_it_for_the_workers_silence(
+    here: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(health, "CHECK_S", 0.2)
+    async with stage(here, silence_timeout_s=3.0) as one:
+        _, started = await one.start(nowhere())
+        await asyncio.sleep(1.5)
+        time.sleep(4.0)
+        await asyncio.sleep(1.5)
+        assert one.here.workers() == [started.pid]
+        assert "the host stood still for" in caplog.text
+
+
 async def test_a_stream_that_nobody_sends_to_is_ended(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

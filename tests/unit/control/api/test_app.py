@@ -121,6 +121,7 @@ async def test_a_wrong_login(stage: Stage) -> None:
 
 
 ROUTES = [
+    ("GET", "/api/hosts"),
     ("GET", "/api/streams"),
     ("POST", "/api/streams"),
     ("GET", "/api/streams/str_1"),
