@@ -9,7 +9,7 @@ import logging
 from typing import Any, Final
 
 from strata.cluster.ends import ControlEnd
-from strata.control import lifecycle
+from strata.control import lifecycle, tables
 from strata.control.ledger import Ledger
 from strata.control.lifecycle import State
 from strata.control.live import Live
@@ -105,13 +105,18 @@ class Observer:
         for event in snapshot.events:
             live.hear(event)
         if snapshot.needs_secrets:
-            forwards = self._seal.open(row.forwards_sealed, f"{stream_id}.forwards")
-            psk = self._seal.open(row.psk_sealed, f"{stream_id}.psk")
-            trust = host_wire.Entrust(stream_id, psk.reveal(), json.loads(forwards.reveal()))
-            self._tasks.spawn(f"{stream_id}-entrust", self._host.request(trust))
+            self._tasks.spawn(f"{stream_id}-entrust", self._entrust(row))
         if row.state == "starting" and not is_ours:
             await self._ledger.advance(stream_id, "waiting", ports=snapshot.ports, host=LOCAL_HOST)
         await self._observe(stream_id)
+
+    async def _entrust(self, row: tables.Stream) -> None:
+        """Tells a host that was started anew what the stream's next worker has to know."""
+        forwards = self._seal.open(row.forwards_sealed, f"{row.id}.forwards")
+        psk = self._seal.open(row.psk_sealed, f"{row.id}.psk")
+        await self._host.request(
+            host_wire.Entrust(row.id, psk.reveal(), json.loads(forwards.reveal()))
+        )
 
     async def finish(self, stream_id: str) -> None:
         """Has the host stop a stream that is to stop, and writes down how it ended.

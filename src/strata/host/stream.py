@@ -252,11 +252,22 @@ class Stream:
     # Worker after worker.
 
     async def _live(self, died: Outcome | None = None) -> None:
-        """Waits for the end of its worker, and starts the next one for as long as it may.
+        """Its life to the end, whatever happens.
 
         Args:
-            died: how the last one ended, where there is none to wait for.
+            died: how the last worker ended, where there is none to wait for.
         """
+        try:
+            outcome = await self._worker_after_worker(died)
+        except Exception:  # a border: a stream that nobody follows would be on the air for ever
+            log.exception("%s: the host failed to follow it", self.id)
+            if self._worker is not None:
+                self._worker.kill("the host failed")
+            outcome = Outcome("worker_crash", "the host failed internally; its log has the details")
+        self._finish(outcome)
+
+    async def _worker_after_worker(self, died: Outcome | None) -> Outcome:
+        """Waits for the end of its worker, and starts the next one for as long as it may."""
         outcome = died or await self._end_of_worker()
         await self._put_away()
         while (delay_s := self._next_start(outcome)) is not None:
@@ -275,7 +286,7 @@ class Stream:
             self._set_alarms(())
             outcome = await self._end_of_worker()
             await self._put_away()
-        self._finish(outcome)
+        return outcome
 
     async def _end_of_worker(self) -> Outcome:
         assert self._worker is not None
