@@ -18,7 +18,7 @@ from strata.secrets import Secret
 from strata.wire import worker as worker_wire
 from support.children import Child, until
 from support.control import Place, place
-from support.hosts import PSK, Stage, stage
+from support.hosts import PSK, Stage, needs_groups, stage
 from support.media import FPS, RistSender, decode_errors, probe
 from support.nginx import Nginx
 
@@ -100,7 +100,7 @@ class Meter:
         raise AssertionError(f"no memory is counted in {self._groups}")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make control groups here")
+@needs_groups
 @pytest.mark.timeout(200)
 async def test_junk_and_nonsense_take_no_more_than_one_worker_may(
     here: Place, tmp_path: Path, long_file: Path

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pytest
 
 from strata import ids, settings
 from strata.cluster.unix import HostClient, HostServer
+from strata.host import limits
 from strata.host.host import Host, name_of
 from strata.settings import split_range
 from strata.wire import host as wire
@@ -22,6 +26,17 @@ PSK: Final = "canary-psk-0123456789"
 DEADLINE_S: Final = 60.0
 DAY_S: Final = 86_400.0
 CGROUPS: Final = Path("/sys/fs/cgroup")
+
+
+@functools.cache
+def why_no_groups() -> str:
+    """Why workers cannot be limited here; empty where they can."""
+    found = limits.best("strata-tests")
+    asyncio.run(found.close())
+    return found.warning if isinstance(found, limits.NoLimits) else ""
+
+
+needs_groups = pytest.mark.skipif(bool(why_no_groups()), reason=why_no_groups() or "never")
 
 
 class Stage:

@@ -32,7 +32,7 @@ from strata.wire import host as wire
 from strata.wire import worker as worker_wire
 from support.children import until
 from support.control import Place, halt
-from support.hosts import DEADLINE_S, PSK, Stage, nowhere, stage
+from support.hosts import DEADLINE_S, PSK, Stage, needs_groups, nowhere, stage
 from support.worker import ControlClient
 
 
@@ -270,7 +270,7 @@ async def given_up(one: Stage) -> None:
         somebody_serves_the_socket,
         killed_before_it_is_ready,
         never_ready,
-        no_group,
+        pytest.param(no_group, marks=needs_groups),
         no_record,
         given_up,
     ],

@@ -25,7 +25,7 @@ from strata.wire import host as wire
 from strata.wire import worker as worker_wire
 from support.children import Child, until
 from support.control import Place, environment_of, free_port_range, halt
-from support.hosts import DEADLINE_S, PSK, Stage, nowhere, stage
+from support.hosts import DEADLINE_S, PSK, Stage, needs_groups, nowhere, stage
 
 FOREVER_S = 600.0
 
@@ -288,12 +288,6 @@ async def test_whoever_has_its_number_now_is_left_alone(here: Place) -> None:
 
 
 # Limits.
-
-
-needs_groups = pytest.mark.skipif(
-    os.geteuid() != 0 or Path("/run/systemd/system").exists(),
-    reason="cgroups can be made here by root only, and where systemd does not do that",
-)
 
 
 @needs_groups
