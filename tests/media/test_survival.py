@@ -114,7 +114,8 @@ async def test_a_worker_that_dies_is_back_on_the_air(
             for event in (await api.get(unlucky))["events"]
             if event["type"] == "state"
         ]
-        assert states[-3:] == ["live", "degraded", "live"] or states[-2:] == ["degraded", "live"]
+        assert "degraded" in states
+        assert states[-1] == "live"
         for id in (unlucky, other):
             await api.stop(id)
         recordings = await nginx.finished(3)

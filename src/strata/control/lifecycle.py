@@ -18,7 +18,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     # Media arrives and every forward makes progress.
     "live": frozenset(("degraded", "stopping", "ended", "failed")),
     # It was live; something is wrong with the input or a forward.
-    "degraded": frozenset(("live", "stopping", "ended", "failed")),
+    "degraded": frozenset(("live", "waiting", "stopping", "ended", "failed")),
     "stopping": frozenset(("ended", "failed")),
     "ended": frozenset(),
     "failed": frozenset(),
@@ -56,8 +56,10 @@ def observed(
         and input != "stalled"
         and all(each in ("connecting", "live") for each in states)
     )
-    # Not yet on the air is no alarm, unless something says that it will not get there.
-    return "waiting" if state == "waiting" and quiet else "degraded"
+    # Not yet on the air is no alarm, unless something says that it will not get there. A worker
+    # that took the place of one that died waits like the first.
+    waits = state == "waiting" or (state == "degraded" and input == "waiting")
+    return "waiting" if waits and quiet else "degraded"
 
 
 def is_on_air(state: State, is_fed: bool, forwards: Iterable[ForwardState]) -> bool:

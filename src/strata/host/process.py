@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ environment holds (an administrator's password, a database's) is none of its bus
 STDIN_DEADLINE_S: Final = 5.0
 LOG_TAIL_BYTES: Final = 16 * 1024
 ERROR_PREFIX: Final = "strata-receiver: error: "
+_EVERYDAY: Final = re.compile(r"\S+Z (INFO|DEBUG) ")
+"""A line that :mod:`strata.logs` writes when nothing is wrong."""
 
 
 def argv(
@@ -225,6 +228,9 @@ class Process:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
             self.exit.cancel()
+            if self._popen is not None:
+                # It goes on on purpose; Popen would warn of a child that nobody waits for.
+                self._popen.returncode = 0
 
     def last_words(self) -> str:
         """The error that the worker printed before it ended, or its last line, or nothing."""
@@ -237,18 +243,30 @@ class Process:
 
 
 def last_words(log: Path, start: int = 0) -> str:
-    """The last error in what a log holds from ``start`` on, or else its last line."""
+    """The last error in what a log holds from ``start`` on, or else its last line, unless that
+    is of everyday work."""
+    lines = _tail(log, start)
+    errors = [line for line in lines if line.startswith(ERROR_PREFIX)]
+    if errors:
+        return errors[-1].removeprefix(ERROR_PREFIX)
+    return lines[-1] if lines and not _EVERYDAY.match(lines[-1]) else ""
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log; empty where it has none."""
+    return next(iter(_tail(log)[-1:]), "")
+
+
+def _tail(log: Path, start: int = 0) -> list[str]:
+    """The last lines from ``start`` on that have something in them."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - LOG_TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            text = file.read().decode("utf-8", "replace")
     except OSError:
-        return ""
-    errors = [line for line in lines if line.startswith(ERROR_PREFIX)]
-    if errors:
-        return errors[-1].removeprefix(ERROR_PREFIX)
-    return next((line for line in reversed(lines) if line.strip()), "")
+        return []
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def find(socket: Path) -> Identity | None:

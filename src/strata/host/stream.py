@@ -368,7 +368,7 @@ class Stream:
         words = process.last_words(self._log)
         if self._group is not None and self._group.kills():
             return Outcome("out_of_memory", "the kernel killed the worker for want of memory")
-        if (told := _GOODBYE.search(words)) is not None:
+        if (told := _GOODBYE.search(process.last_line(self._log))) is not None:
             if told[1] == "eos":
                 return Outcome("eos", "the worker was told to stop while the host was away")
             return Outcome("no_input", "no media came while the host was away")

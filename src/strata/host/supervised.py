@@ -57,6 +57,9 @@ class Outcome:
     reason: host_wire.EndReason
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
 
 REQUESTED: Final = Outcome("user_stop", "stopped on request")
 

@@ -90,7 +90,8 @@ def test_no_state_leads_to_itself_or_back_to_the_start() -> None:
         ("waiting", "stalled", ["live"], "degraded"),
         ("live", "stalled", ["live"], "degraded"),
         ("live", "waiting", ["live"], "degraded"),
-        ("degraded", "waiting", ["connecting"], "degraded"),
+        ("degraded", "waiting", ["connecting"], "waiting"),
+        ("degraded", "waiting", ["retrying"], "degraded"),
         # Closed on purpose: the worker is told to stop, and its end comes next.
         ("waiting", "waiting", ["stopped"], "waiting"),
         ("waiting", "receiving", ["stopped", "stopped"], "waiting"),
