@@ -130,6 +130,10 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+_left: Final[list[subprocess.Popen[bytes]]] = []
+"""Those that go on without us. Popen warns of a child that nobody waits for."""
+
+
 class Process:
     """A worker, in a session of its own, so that it outlives its parent.
 
@@ -229,8 +233,7 @@ class Process:
             os.close(self._pidfd)
             self.exit.cancel()
             if self._popen is not None:
-                # It goes on on purpose; Popen would warn of a child that nobody waits for.
-                self._popen.returncode = 0
+                _left.append(self._popen)
 
     def last_words(self) -> str:
         """The error that the worker printed before it ended, or its last line, or nothing."""
