@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 from typing import Final
 
-NAMES: Final = ("worker", "collector", "resilience")
+NAMES: Final = ("worker", "host", "faults", "collector", "resilience")
 
 
 def main() -> int:
