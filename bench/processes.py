@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
+import socket
+import stat
 import subprocess
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +21,13 @@ STOP_DEADLINE_S: Final = 15.0
 
 _PR_CAPBSET_DROP: Final = 24
 _CAP_SYS_NICE: Final = 23
+
+LISTEN_DEADLINE_S: Final = 5.0
+_ROOM: Final = 2 * 1024 * 1024
+"""Of which the kernel makes the double."""
+_SO_RCVBUFFORCE: Final = 33
+_PIDFD_GETFD: Final = 438
+"""pidfd_getfd(2), the same number on every architecture; Python has no name for it."""
 
 
 class MeasurementFailed(Exception):
@@ -72,12 +82,12 @@ class Child:
                 f"{self.process.args!r} ended with status {self.process.returncode}:\n{tail}"
             )
 
-    def stop(self, signum: int = signal.SIGTERM) -> None:
+    def stop(self, signum: int = signal.SIGTERM, deadline_s: float = STOP_DEADLINE_S) -> None:
         """Asks it to end and waits; kills what does not."""
         if self.process.poll() is None:
             self.process.send_signal(signum)
         try:
-            self.process.wait(STOP_DEADLINE_S)
+            self.process.wait(deadline_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -101,6 +111,57 @@ def cpu_s(pid: int) -> float:
     nanoseconds; there it comes in steps of 10 ms, which is 1 % of what a window yields.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def busy_s() -> float:
+    """CPU seconds that this machine has spent on anything since its boot (proc(5), stat)."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle, waiting = ticks[3:5]
+    return (sum(ticks) - idle - waiting) / os.sysconf("SC_CLK_TCK")
+
+
+def give_room(pid: int, port: int) -> None:
+    """Lets the UDP socket that a child has on ``port`` hold 4 MB, if the kernel lets us.
+
+    Debian's ristsender keeps the kernel's default for what it is fed with, 0.2 s of a stream:
+    a busy machine would lose media before what is measured has seen it.
+
+    Raises:
+        MeasurementFailed: the child does not listen there.
+    """
+    deadline = time.monotonic() + LISTEN_DEADLINE_S
+    libc = ctypes.CDLL(None, use_errno=True)
+    process = os.pidfd_open(pid)
+    try:
+        while time.monotonic() < deadline:
+            for entry in os.listdir(f"/proc/{pid}/fd"):
+                number = libc.syscall(_PIDFD_GETFD, process, int(entry), 0)
+                if number >= 0 and _make_room(number, port):
+                    return
+            time.sleep(0.02)
+    finally:
+        os.close(process)
+    raise MeasurementFailed(f"process {pid} does not listen on UDP port {port}")
+
+
+def _make_room(descriptor: int, port: int) -> bool:
+    """Whether it is the socket on that port. The descriptor is closed."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return False
+    with socket.socket(fileno=descriptor) as found:
+        if found.type != socket.SOCK_DGRAM or found.family not in (
+            socket.AF_INET,
+            socket.AF_INET6,
+        ):
+            return False
+        if found.getsockname()[1] != port:
+            return False
+        try:
+            found.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
+        except PermissionError:  # an ordinary user gets what net.core.rmem_max allows
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
+        return True
 
 
 def udp_drops(ports: Collection[int]) -> int:
@@ -165,3 +226,9 @@ def _program(pid: int) -> str:
         return str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:
         return ""  # it has just ended, or belongs to the kernel
+
+
+def kill(pid: int) -> None:
+    """Ends a process that a child of ours has started, if it still runs."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import os
 import platform
 import statistics
@@ -32,6 +33,11 @@ class Spread:
     def text(self, scale: float = 1.0, digits: int = 2) -> str:
         low, high = self.least * scale, self.most * scale
         return f"{self.median * scale:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def share(values: Sequence[float], percent: float) -> float:
+    """The least of ``values`` that so many percent of them do not exceed (nearest rank)."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def verdict(value: float, limit: float) -> str:

@@ -26,6 +26,9 @@ WANTED: Final = ("cpu", "memory", "pids")
 PERIOD_US: Final = 100_000
 """Of the processor's time: the kernel's default. A shorter one would stall the picture for
 less at a time, and cost more."""
+WEIGHT: Final = 10_000
+"""Of the processor where it is short, for all workers together: the most there is. What is on
+the air goes before whatever else the machine does; each worker has its own limit besides."""
 REMOVE_DEADLINE_S: Final = 2.0
 LOOK_AGAIN_S: Final = 0.02
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from strata.host.limits.cgroups import WANTED, CgroupLimits, Tree
+from strata.host.limits.cgroups import WANTED, WEIGHT, CgroupLimits, Tree
 from strata.host.limits.limits import Limits, NoLimits
 from strata.host.limits.systemd import SystemdLimits
 
@@ -19,6 +19,9 @@ SYSTEMD: Final = Path("/run/systemd/system")
 """There where systemd is the machine's first process (sd_booted(3))."""
 MOUNTS: Final = Path("/proc/self/mountinfo")
 OWN: Final = Path("/proc/self/cgroup")
+SHARES: Final = 102_400
+"""Of the processor where it is short, for all workers together (cgroup-v1, cpu.shares). Left
+at 1024 a hundred of them would get no more than one other process."""
 LEAF: Final = "main"
 """Where the processes go that stand in the way of groups below theirs."""
 
@@ -94,6 +97,8 @@ def _usable(
         folder.mkdir(exist_ok=True)
         if not os.access(folder, os.W_OK):
             return None
+        if "cpu" in controllers:
+            (folder / "cpu.shares").write_text(str(SHARES))
         return Tree(folder, mount, 1, controllers)
     # Where systemd runs, what is not of its making belongs into what it has delegated.
     base = own_group(mount, 2, frozenset(), own) if SYSTEMD.is_dir() else mount
@@ -103,6 +108,8 @@ def _usable(
     if offered:
         _enable(base, offered)
         _enable(folder, offered)
+    if "cpu" in offered:
+        (folder / "cpu.weight").write_text(str(WEIGHT))
     return Tree(folder, mount, 2, offered)
 
 

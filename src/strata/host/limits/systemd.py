@@ -12,7 +12,7 @@ import logging
 from typing import Final
 
 from strata.errors import HostError
-from strata.host.limits.cgroups import counted
+from strata.host.limits.cgroups import WEIGHT, counted
 from strata.host.limits.limits import SYSFS, Allowance, Group, Place
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class SystemdLimits:
 
     async def sweep(self, keep: set[str]) -> None:
         kept = {f"{self._name}-{name.replace('-', '_')}.slice" for name in keep}
+        await _systemctl("set-property", "--runtime", f"{self._name}.slice", f"CPUWeight={WEIGHT}")
         folder = SYSFS / f"{self._name}.slice"
         if folder.is_dir():
             for path in folder.iterdir():
