@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from strata.errors import BadArguments, PartMissing
 from strata.tasks import TaskGroup
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class Child:
             if self._stopping:
                 return
             steady = time.monotonic() - started_at >= STEADY_S
-            if is_first and not steady and status >= 0:
+            gives_reason = status in (BadArguments.exit_status, PartMissing.exit_status)
+            if is_first and status >= 0 and (gives_reason or not steady):
                 log.error("%s ended at its start with status %d", self.name, status)
                 give_up(status or 70)
                 return

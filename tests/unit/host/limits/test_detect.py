@@ -171,6 +171,7 @@ def test_a_service_of_systemd_makes_groups_in_what_it_was_delegated(machine: Mac
         f"mkdir {below}/strata-x",
         f"{below}/cgroup.subtree_control: +cpu +memory +pids",
         f"{below}/strata-x/cgroup.subtree_control: +cpu +memory +pids",
+        f"{below}/strata-x/cpu.weight: 10000",
     ]
 
 
@@ -240,6 +241,7 @@ def test_a_machine_with_version_1_alone(machine: Machine) -> None:
     assert not limits.classifies
     assert machine.kernel.steps == [
         "mkdir cpu/strata-x",
+        "cpu/strata-x/cpu.shares: 102400",
         "mkdir memory/strata-x",
         "mkdir pids/strata-x",
     ]

@@ -98,13 +98,15 @@ async def test_what_earlier_hosts_left_is_stopped_but_for_what_runs(
     limits = SystemdLimits("strata-x")
     await limits.sweep(set())
     await limits.close()
-    assert not machine.given()
+    weight = "--quiet set-property --runtime strata_x.slice CPUWeight=10000"
+    assert machine.given() == [weight]
     for name in ("strata_x-str_1.slice", "strata_x-str_2.slice"):
         machine.slice(name)
     (machine.root / "strata_x.slice" / "cgroup.procs").touch()
     await limits.sweep({"str_1"})
     await limits.close()
-    assert machine.given() == [
+    assert machine.given()[1:] == [
+        weight,
         "--quiet stop strata_x-str_2.slice",
         "--quiet stop strata_x.slice",
     ]
