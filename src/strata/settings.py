@@ -111,7 +111,12 @@ class Limits(Section):
     cpu_cores: float = Field(default=0.5, gt=0, description="once it is ready")
     memory_mb: int = Field(default=256, ge=32)
     tasks: int = Field(default=256, ge=32, description="processes and threads")
-    kernel_egress: bool = Field(default=True, description="a rule of nftables for each worker")
+    kernel_egress: bool = Field(
+        default=True, description="rules of nftables on how fast each worker sends"
+    )
+    kernel_nonces: bool = Field(
+        default=True, description="rules of nftables on how many new keys come to each worker"
+    )
 
 
 class Admission(Section):

@@ -127,6 +127,11 @@ class Stage:
         folders = (*CGROUPS.glob(name), *CGROUPS.glob(f"*/{name}"))
         return [group for folder in folders for group in folder.iterdir() if group.is_dir()]
 
+    @property
+    def table(self) -> str:
+        """Of nftables, with this host's rules."""
+        return f"inet strata_{name_of(self.settings)}"
+
     def records(self) -> list[str]:
         return sorted(path.name for path in (self.settings.data_dir / "workers").glob("*"))
 

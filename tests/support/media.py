@@ -66,19 +66,26 @@ class Link:
 
     port: int
     psk: str | None
+    more: str = ""
 
     @property
     def url(self) -> str:
         secret = f"secret={self.psk}&aes-type=256&" if self.psk is not None else ""
-        return f"rist://127.0.0.1:{self.port}?{secret}weight=100"
+        return f"rist://127.0.0.1:{self.port}?{secret}weight=100{self.more}"
 
 
 class RistSender:
-    """Debian's ristsender over some links, fed by ffmpeg in real time."""
+    """Debian's ristsender over some links, fed by ffmpeg in real time.
 
-    def __init__(self, folder: Path, ports: Sequence[int], psk: str | None) -> None:
+    Args:
+        more: options for each link, such as ``&key-rotation=1000``.
+    """
+
+    def __init__(
+        self, folder: Path, ports: Sequence[int], psk: str | None, *, more: str = ""
+    ) -> None:
         self._folder = folder
-        self._links = [Link(port, psk) for port in ports]
+        self._links = [Link(port, psk, more) for port in ports]
         self._port = free_udp_port()
         self._child: Child | None = None
         self._feeder: Child | None = None

@@ -15,7 +15,7 @@ from typing import Final
 from strata.errors import Conflict, HostError, NoCapacity, NotFound, PortTaken
 from strata.host import admission, health, limits, machine
 from strata.host.admission import Cost, Share
-from strata.host.egress import Egress
+from strata.host.packets import Packets
 from strata.host.ports import PortPool
 from strata.host.records import Record, Records
 from strata.host.stream import Machine, Stream
@@ -57,14 +57,19 @@ class Host:
         )
         name = f"strata-{name_of(settings)}"
         self._limits = limits.best(name, enforce=settings.limits.enforce)
-        self._egress = Egress(name, classifies=self._limits.classifies)
+        self._packets = Packets(
+            name,
+            egress=settings.limits.kernel_egress,
+            nonces=settings.limits.kernel_nonces,
+            classifies=self._limits.classifies,
+        )
         self._records = Records(settings.data_dir / "workers")
         cores = len(os.sched_getaffinity(0))
         self._machine = Machine(
             settings,
             self._runtime_dir,
             self._limits,
-            self._egress,
+            self._packets,
             self._records,
             asyncio.Semaphore(settings.host.starting_at_once or STARTS_PER_CORE * cores),
         )
@@ -76,8 +81,7 @@ class Host:
         """Takes over what an earlier host has left on the air, and begins to look after it."""
         records = self._records.all()
         await self._limits.sweep({record.stream_id for record in records})
-        if self._settings.limits.kernel_egress:
-            await self._egress.open()
+        await self._packets.open()
         log.info("workers are limited by %s", self._limits.description)
         for warning in self._warnings():
             log.warning("%s", warning)
@@ -113,7 +117,7 @@ class Host:
         while self._streams:
             await asyncio.gather(*(stream.stop() for stream in tuple(self._streams.values())))
         await self._tasks.close()
-        await self._egress.close()
+        await self._packets.close()
         await self._limits.close()
 
     async def leave(self) -> None:
@@ -141,7 +145,7 @@ class Host:
         )
 
     def _warnings(self) -> list[str]:
-        return [text for text in (self._limits.warning, self._egress.warning) if text]
+        return [text for text in (self._limits.warning, *self._packets.warnings) if text]
 
     async def _look_after(self) -> None:
         while True:

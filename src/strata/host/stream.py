@@ -21,8 +21,8 @@ import msgspec
 from strata.errors import Conflict, HostError, StrataError
 from strata.host import health, process
 from strata.host.admission import Cost, Share
-from strata.host.egress import Egress
 from strata.host.limits import Allowance, Group, Limits
+from strata.host.packets import Packets
 from strata.host.process import Identity, Process
 from strata.host.records import Record, Records
 from strata.host.restarts import STEADY_S, TIMES, WITHIN_S, Restarts
@@ -59,7 +59,7 @@ class Machine:
     settings: Settings
     runtime_dir: Path
     limits: Limits
-    egress: Egress
+    packets: Packets
     records: Records
     starting: asyncio.Semaphore
 
@@ -326,6 +326,8 @@ class Stream:
                     name=self._record.name,
                     slate=self._record.slate,
                 )
+                # Strangers may wait for it to listen; its group may come with it.
+                await machine.packets.allow(self.id, None, 0, self.ports)
                 await worker.start(command, secrets, self._log, self._remember)
             self._started_at = time.monotonic()
             await self._limit(self._group)
@@ -337,7 +339,7 @@ class Stream:
         """Holds a worker that is up to its share of processor and uplink."""
         await group.slow_down()
         kbps = self._machine.settings.worker.max_egress_kbps
-        await self._machine.egress.limit(self.id, group.classified_by, kbps)
+        await self._machine.packets.allow(self.id, group.classified_by, kbps, self.ports)
 
     def _new_worker(self, group: Group) -> SupervisedWorker:
         return SupervisedWorker(
@@ -346,7 +348,7 @@ class Stream:
 
     async def _put_away(self) -> None:
         """Removes what a worker that has ended leaves behind."""
-        await self._machine.egress.release(self.id)
+        await self._machine.packets.release(self.id)
         if self._group is not None:
             await self._group.remove()
         self._socket.unlink(missing_ok=True)

@@ -19,8 +19,8 @@ from strata import settings
 from strata.errors import Conflict, HostError, PortTaken
 from strata.host import process, restarts
 from strata.host.admission import NOTHING, Cost, Share
-from strata.host.egress import Egress
 from strata.host.limits import Allowance, NoGroup, NoLimits
+from strata.host.packets import Packets
 from strata.host.records import Record, Records
 from strata.host.stream import TRANSITIONS, Machine, State, Stream
 from strata.host.supervised import REQUESTED, Outcome
@@ -88,7 +88,7 @@ class Stage:
             loaded,
             here.run,
             self.limits,
-            Egress("strata-x", classifies=False),
+            Packets("strata-x", egress=False, nonces=False, classifies=False),
             self.records,
             asyncio.Semaphore(1),
         )
