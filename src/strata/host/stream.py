@@ -326,8 +326,11 @@ class Stream:
                     name=self._record.name,
                     slate=self._record.slate,
                 )
-                # Strangers may wait for it to listen; its group may come with it.
-                await machine.packets.allow(self.id, None, 0, self.ports)
+                # Strangers may wait for it to listen; it takes longer to do so than this.
+                self._tasks.spawn(
+                    f"{self.id}-packets", machine.packets.allow(self.id, None, 0, self.ports)
+                )
+                await asyncio.sleep(0)  # until it is asked for: its release comes after that
                 await worker.start(command, secrets, self._log, self._remember)
             self._started_at = time.monotonic()
             await self._limit(self._group)
