@@ -93,7 +93,7 @@ class RunningHost:
             **(environment or {}),
         }
         found = settings_of.load(data_dir=data, host={"runtime_dir": run})
-        self._name = f"strata-{name_of(found)}"
+        self._name = f"strata-{name_of(found.data_dir)}"
         self._sessions: set[int] = set()
         self._client = HostClient(
             socket_path(found), _nothing, lambda notice: None, REQUEST_DEADLINE_S

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shlex
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -18,6 +20,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 import httpx
 
+from strata.host.host import name_of
 from support.children import Child, until
 from support.media import RistSender
 from support.ports import free_tcp_port, udp_port_is_bound
@@ -92,6 +95,19 @@ class Place:
             if path.is_file() and path.suffix not in (".ts", ".flv")
         }
 
+    def clean_kernel(self) -> None:
+        """Removes the control groups and the rules of a host on this data folder."""
+        name = f"strata-{name_of(self.data)}"
+        groups = Path("/sys/fs/cgroup")
+        for base in (*groups.glob(name), *groups.glob(f"*/{name}")):
+            for group in (*(each for each in base.iterdir() if each.is_dir()), base):
+                with contextlib.suppress(OSError):  # what was in it is about to end
+                    group.rmdir()
+        if os.geteuid() == 0 and shutil.which("nft"):
+            table = f"inet {name.replace('-', '_')}"
+            script = f"add table {table}\ndelete table {table}\n"
+            subprocess.run(["nft", "-f", "-"], input=script.encode(), check=False, timeout=10)
+
     def kill_all(self) -> None:
         """Each of the place's processes, by its id."""
         for pid in self.processes():
@@ -103,12 +119,14 @@ class Place:
 
 @contextmanager
 def place() -> Iterator[Place]:
-    """A new place. What still runs there at the end is killed, and the folder is removed."""
+    """A new place. What still runs there at the end is killed, and the folder is removed, with
+    what a host that was killed has left in the kernel."""
     here = Place(Path(tempfile.mkdtemp(prefix="st-", dir="/tmp")))
     try:
         yield here
     finally:
         here.kill_all()
+        here.clean_kernel()
         shutil.rmtree(here.folder, ignore_errors=True)
 
 

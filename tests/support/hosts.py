@@ -123,14 +123,14 @@ class Stage:
 
     def groups(self) -> list[Path]:
         """The control groups of this host's workers."""
-        name = f"strata-{name_of(self.settings)}"
+        name = f"strata-{name_of(self.settings.data_dir)}"
         folders = (*CGROUPS.glob(name), *CGROUPS.glob(f"*/{name}"))
         return [group for folder in folders for group in folder.iterdir() if group.is_dir()]
 
     @property
     def table(self) -> str:
         """Of nftables, with this host's rules."""
-        return f"inet strata_{name_of(self.settings)}"
+        return f"inet strata_{name_of(self.settings.data_dir)}"
 
     def records(self) -> list[str]:
         return sorted(path.name for path in (self.settings.data_dir / "workers").glob("*"))

@@ -55,7 +55,7 @@ class Host:
             settings.host.port_rest_s,
             settings.host.port_quarantine_s,
         )
-        name = f"strata-{name_of(settings)}"
+        name = f"strata-{name_of(settings.data_dir)}"
         self._limits = limits.best(name, enforce=settings.limits.enforce)
         self._packets = Packets(
             name,
@@ -268,9 +268,9 @@ class Host:
         self._notify(ended)
 
 
-def name_of(settings: Settings) -> str:
-    """Of this installation: one for each data folder on a machine."""
-    return hashlib.sha256(os.fsencode(settings.data_dir)).hexdigest()[:12]
+def name_of(data_dir: Path) -> str:
+    """Of an installation: one for each data folder on a machine."""
+    return hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
 
 
 def runtime_dir(settings: Settings) -> Path:
