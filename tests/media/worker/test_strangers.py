@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import struct
 from pathlib import Path
 
 from strata.rist import Link, Sender
@@ -70,6 +71,42 @@ async def test_without_the_key_nothing_gets_on_the_air_and_with_it_everything(
         assert found.of("video")[0].key
         assert 4 - GOP_S - 0.5 <= found.video_s <= 4.5
     assert after["flow"]["lost"] == 0
+
+
+async def test_a_nonce_of_zero_is_no_way_around_the_key(tmp_path: Path) -> None:
+    """librist takes what has it for unencrypted, whatever the flags of its header say."""
+    recording = tmp_path / "recording.ts"
+    flow = 0x1234
+    async with WorkerProcess(tmp_path, [f"file://{recording}"]) as worker:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for number in range(300):
+                for inside in (report(flow), media(flow, number)):
+                    header = struct.pack("!BBHII", 0x30, 8, 0x88B6, 0, number)
+                    sock.sendto(
+                        header + struct.pack("!HH", 1971, 1968) + inside,
+                        ("127.0.0.1", worker.ports[0]),
+                    )
+                await asyncio.sleep(0.01)
+        stats = await worker.ask("stats")
+        assert stats["flow"]["received"] == 0
+        assert stats["bitrate_in_kbps"] == 0.0
+        assert not [e for e in worker.client.events if e.get("state") == "receiving"]
+        assert await worker.stop() == 0
+    assert not recording.exists()
+
+
+def report(flow: int) -> bytes:
+    """A sender's report and its name (RFC 3550 sections 6.4.1 and 6.5), by which librist
+    takes notice of it."""
+    sender = struct.pack("!BBHIIIIII", 0x80, 200, 6, flow, 0, 0, 0, 0, 0)
+    name = struct.pack("!BB", 1, 4) + b"evil" + bytes(2)
+    return sender + struct.pack("!BBHI", 0x81, 202, 1 + len(name) // 4, flow) + name
+
+
+def media(flow: int, number: int) -> bytes:
+    """Seven null packets of MPEG-TS in one of RTP."""
+    rtp = struct.pack("!BBHII", 0x80, 33, number, number * 200, flow)
+    return rtp + (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 7
 
 
 async def test_garbage_with_the_right_key_does_not_end_the_worker(

@@ -15,7 +15,7 @@ from strata.rist import guard
 
 EAPOL = b"\x88\x8e"
 ENCRYPTED = b"\x30\x00\x00\x00" + b"nonce, sequence, payload"
-END = b"\x30\x00end"
+END = b"\x30\x00\x00\x00\x00\x00\x00\x01end"
 """Passes the filter, so that a test knows when all before it has been looked at."""
 
 
@@ -66,6 +66,9 @@ def test_encrypted_packets_pass_whole(guarded: Guarded) -> None:
         b"\x10\x00\x00\x00clear, with a sequence number",
         b"\x20\x00\x00\x00a key, but no sequence number",
         b"\x30\x00" + EAPOL + b"authentication, which is not encrypted",
+        b"\x30\x00\x00\x00" + bytes(4) + b"says that it is encrypted, and is not",
+        b"\xb0\x00\x00\x00" + b"sum." + bytes(4) + b"the same behind a checksum",
+        b"\x30\x00\x00\x00non",
         b"G" + bytes(187),
     ],
 )
@@ -76,7 +79,10 @@ def test_anything_else_is_dropped(guarded: Guarded, datagram: bytes) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=64).filter(lambda datagram: datagram != END))
 def test_what_passes_says_that_it_is_encrypted(guarded: Guarded, datagram: bytes) -> None:
-    encrypted = len(datagram) >= 4 and datagram[0] & 0x30 == 0x30 and datagram[2:4] != EAPOL
+    flags = datagram[:1] or b"\0"
+    nonce = datagram[8:12] if flags[0] & 0x80 else datagram[4:8]
+    says_so = flags[0] & 0x30 == 0x30 and datagram[2:4] != EAPOL
+    encrypted = says_so and len(nonce) == 4 and nonce != bytes(4)
     assert guarded.received(datagram) == ([datagram] if encrypted else [])
 
 
