@@ -80,5 +80,6 @@ async def test_reconnects_leave_nothing_behind(
     # An attempt and its pipeline know each other, so Python finds them some dozens at a time.
     assert after.descriptors < 200
     assert after.threads <= before.threads + 6
-    # Each stays below 300 bytes: less than a mebibyte an hour at one attempt a second.
-    assert after.rss_mb - before.rss_mb < 1.0 + times * 300 / 2**20
+    # Each stays below 300 bytes: less than a mebibyte an hour at one attempt a second. Caches
+    # fill in the beginning; a pipeline that is never freed would be 10 KB and more each time.
+    assert after.rss_mb - before.rss_mb < 3.0 + times * 300 / 2**20
