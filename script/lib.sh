@@ -12,7 +12,7 @@ python=/usr/bin/python3
 
 # What a machine needs to run Strata.
 run_packages=(
-    ca-certificates gcc libc6-dev pkg-config util-linux procps
+    ca-certificates gcc libc6-dev nftables pkg-config util-linux procps
     python3 python3-dev python3-venv
     libcairo2-dev libgirepository1.0-dev
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
@@ -22,7 +22,7 @@ run_packages=(
     nginx-light libnginx-mod-rtmp
 )
 # What the tests and the measurements need on top: the peers that Strata is held against.
-test_packages=(chromium faketime ffmpeg git iproute2 nftables openssl rist-tools srt-tools stunnel4)
+test_packages=(chromium faketime ffmpeg git iproute2 openssl rist-tools srt-tools stunnel4)
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.
 install_packages() {

@@ -51,15 +51,7 @@ async def test_one_that_is_killed_is_started_again_however_soon(
 ) -> None:
     """Each time after a longer pause."""
     monkeypatch.setattr(up, "AGAIN_S", 0.01)
-    starts = tmp_path / "starts"
-    child = shell("host", f"echo start >>{starts}; kill -9 $$")
-    keeping = asyncio.create_task(keep(child))
-    await until(
-        lambda: starts.exists() and len(starts.read_text().splitlines()) >= 3, DEADLINE_S, "3 times"
-    )
-    await child.stop(signal.SIGTERM)
-    keeping.cancel()
-    await asyncio.wait({keeping}, timeout=DEADLINE_S)
+    await starts_three_times(tmp_path / "starts", "kill -9 $$")
     assert "status -9; starting it again in 0.02 s" in caplog.text
     assert "status -9; starting it again in 0.04 s" in caplog.text
 
@@ -69,8 +61,13 @@ async def test_one_that_has_run_for_a_while_is_started_again(
 ) -> None:
     monkeypatch.setattr(up, "STEADY_S", 0.0)
     monkeypatch.setattr(up, "AGAIN_S", 0.01)
-    starts = tmp_path / "starts"
-    child = shell("host", f"echo start >>{starts}; exit 1")
+    await starts_three_times(tmp_path / "starts", "exit 1")
+    assert "host ended with status 1; starting it again" in caplog.text
+
+
+async def starts_three_times(starts: Path, ends: str) -> None:
+    """A half that ends like that is started at least so often."""
+    child = shell("host", f"echo start >>{starts}; {ends}")
     keeping = asyncio.create_task(keep(child))
     await until(
         lambda: starts.exists() and len(starts.read_text().splitlines()) >= 3, DEADLINE_S, "3 times"
@@ -78,7 +75,6 @@ async def test_one_that_has_run_for_a_while_is_started_again(
     await child.stop(signal.SIGTERM)
     keeping.cancel()
     await asyncio.wait({keeping}, timeout=DEADLINE_S)
-    assert "host ended with status 1; starting it again" in caplog.text
 
 
 async def started(child: Child, path: Path) -> asyncio.Task[list[int]]:
