@@ -68,11 +68,17 @@ class Forwards:
         """Takes in what control knows. What is known here is newer: one that was removed does
         not come back, and one that was replaced leads to where it leads.
 
+        Args:
+            ids: of each of ``urls``; none: they are as many as are known here, in that order,
+                or else they are numbered.
+
         Raises:
             BadArguments: URLs and ids do not belong together.
         """
         if ids and len(ids) != len(urls):
             raise BadArguments(f"{len(urls)} forwards have {len(ids)} ids; give one for each")
+        if not ids and len(urls) == len(self._urls):
+            ids = self.ids
         ids = ids or [worker.forward_id(number) for number in range(1, len(urls) + 1)]
         for id, url in zip(ids, urls, strict=True):
             if self._urls.get(id) is None and (id in self._urls or not self._is_whole):

@@ -58,7 +58,8 @@ class Entrust(msgspec.Struct, tag_field="request", tag="entrust", frozen=True):
     A host keeps them in memory alone, so one that was started anew has to be told. What it
     has carried out itself since then counts more.
 
-    ``forward_ids`` names the forwards, in their order; without it they are ``fwd_1`` and so on.
+    ``forward_ids`` names the forwards, in their order. Without it they are those that the host
+    knows of, if they are as many, or else ``fwd_1`` and so on.
     """
 
     stream_id: str

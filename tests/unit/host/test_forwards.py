@@ -62,6 +62,12 @@ def test_the_next_host_knows_ids_and_learns_urls() -> None:
     assert forwards.secrets("psk") == worker.Secrets("psk", [A, C], ["fwd_1", "fwd_3"], 4)
 
 
+def test_urls_without_ids_are_those_that_are_known() -> None:
+    forwards = Forwards(["fwd_2", "fwd_5"], 5)
+    forwards.entrust([A, B])
+    assert forwards.secrets("psk") == worker.Secrets("psk", [A, B], ["fwd_2", "fwd_5"], 5)
+
+
 def test_what_was_changed_before_control_could_tell_is_newer() -> None:
     forwards = Forwards(["fwd_1", "fwd_2"], 2)
     forwards.put("fwd_1", C)
