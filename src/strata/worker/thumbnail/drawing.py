@@ -35,17 +35,14 @@ _ALWAYS: Final = (
 )
 
 
-def draw(request: wire.Draw, decoders: tuple[str, ...] = ()) -> bytes:
+def draw(request: wire.Draw) -> bytes:
     """The JPEG.
-
-    Args:
-        decoders: to choose among; empty for all that there are.
 
     Raises:
         PartMissing: there is no decoder.
         ValueError: it cannot be made; says why.
     """
-    choice = decoders or DECODERS[request.codec]
+    choice = DECODERS[request.codec]
     decoder = next((each for each in choice if Gst.ElementFactory.find(each)), choice[-1])
     needed = (*_ALWAYS, f"{request.codec}parse", decoder)
     gst.require(needed)
