@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from strata.errors import Conflict, HostError, NoCapacity, NotFound, PortTaken
-from strata.host import admission, health, limits, machine
+from strata.errors import Conflict, HostError, NoCapacity, NoPicture, NotFound, PortTaken
+from strata.host import admission, health, limits, machine, test_pushes
 from strata.host.admission import Cost, Share
 from strata.host.forwards import is_on_disk
 from strata.host.machine import Machine
@@ -22,6 +22,8 @@ from strata.host.ports import PortPool
 from strata.host.records import Record, Records
 from strata.host.stream import Stream
 from strata.host.supervised import Outcome
+from strata.host.test_pushes import TestPushes
+from strata.host.thumbnails import Thumbnails
 from strata.host.worker_client import WorkerClient
 from strata.settings import Settings, split_range
 from strata.tasks import TaskGroup
@@ -77,6 +79,8 @@ class Host:
         )
         self._streams: dict[str, Stream] = {}
         self._ended: deque[wire.Ended] = deque(maxlen=ENDED_KEPT)
+        self._thumbnails = Thumbnails()
+        self._test_pushes = TestPushes(self._limits, settings.limits)
         self._tasks = TaskGroup()
 
     async def open(self) -> None:
@@ -112,11 +116,31 @@ class Host:
                 stream = self._stream(request.stream_id)
                 stream.entrust(request.psk, request.forwards, request.forward_ids)
                 return wire.Done()
+            case wire.Thumbnail():
+                return await self._picture(self._stream(request.stream_id))
+            case wire.TestPush():
+                return await self._test_push(request)
             case _:
                 return await self._change(request)
 
+    async def _picture(self, stream: Stream) -> wire.Picture:
+        if stream.state != "running":
+            raise NoPicture(f"{stream.id} has no worker at the moment, so nothing can be shown")
+        path = self._runtime_dir / f"{stream.id}.sock"
+        return await self._thumbnails.get(stream.id, path, stream.pid)
+
+    async def _test_push(self, request: wire.TestPush) -> wire.Tested:
+        admission.admit(
+            (stream.share for stream in self._streams.values()),
+            test_pushes.COST,
+            machine.capacity(self._settings),
+            records=forward_url.parse(request.url).path is not None,
+        )
+        return await self._test_pushes.run(request)
+
     async def close(self) -> None:
         """Stops every stream, all at once, and those that are started meanwhile."""
+        await self._end_helpers()
         while self._streams:
             await asyncio.gather(*(stream.stop() for stream in tuple(self._streams.values())))
         await self._tasks.close()
@@ -125,9 +149,14 @@ class Host:
 
     async def leave(self) -> None:
         """Ends without touching what is on the air: the next host adopts it."""
+        await self._end_helpers()
         await self._tasks.close()
         for stream in self._streams.values():
             await stream.leave()
+
+    async def _end_helpers(self) -> None:
+        await self._thumbnails.close()
+        await self._test_pushes.close()
 
     def load(self) -> wire.Load:
         """How full the machine is."""
@@ -281,6 +310,7 @@ class Host:
         if self._streams.get(stream.id) is stream:
             del self._streams[stream.id]
             self._ports.release(stream.ports, time.monotonic())
+            self._thumbnails.forget(stream.id)
         ended = wire.Ended(stream.id, outcome.reason, outcome.detail)
         self._ended.append(ended)
         self._notify(ended)

@@ -49,7 +49,7 @@ class WorkerClient:
                 await asyncio.sleep(again_s)
                 continue
             again_s = RECONNECT_S
-            if (served_by := _peer_pid(self._writer)) == pid:
+            if (served_by := peer_pid(self._writer)) == pid:
                 await self._follow(reader)
             else:
                 log.warning(
@@ -102,7 +102,7 @@ class WorkerClient:
                     self._on_event(event)
 
 
-def _peer_pid(writer: asyncio.StreamWriter) -> int:
+def peer_pid(writer: asyncio.StreamWriter) -> int:
     """Who serves the other end (unix(7), SO_PEERCRED)."""
     sock: socket.socket = writer.get_extra_info("socket")
     pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

@@ -117,7 +117,26 @@ class Configure(msgspec.Struct, tag_field="request", tag="configure", frozen=Tru
 Order: TypeAlias = AddForward | ReplaceForward | RemoveForward | Configure
 """What changes a stream that runs."""
 
-Request: TypeAlias = Start | Stop | List | Entrust | Order
+
+class Thumbnail(msgspec.Struct, tag_field="request", tag="thumbnail", frozen=True):
+    """control -> host: a small picture of what a stream has on the air; no newer than a few
+    seconds where somebody has just asked."""
+
+    stream_id: str
+
+
+class TestPush(msgspec.Struct, tag_field="request", tag="test_push", frozen=True):
+    """control -> host: send colour bars to a destination for some seconds (1 to 10), and say
+    what came of it. Answered within 35 s."""
+
+    url: str
+    seconds: float = 10.0
+
+    def __repr__(self) -> str:
+        return f"TestPush(****, {self.seconds} s)"
+
+
+Request: TypeAlias = Start | Stop | List | Entrust | Order | Thumbnail | TestPush
 
 
 # --- host -> control -----------------------------------------------------------------
@@ -200,6 +219,39 @@ class Streams(msgspec.Struct, tag_field="reply", tag="streams", frozen=True):
     load: Load | None = None
 
 
+class Picture(msgspec.Struct, tag_field="reply", tag="picture", frozen=True):
+    """host -> control: what is on the air.
+
+    Attributes:
+        jpeg: of 40 KiB at most, 320 pixels wide.
+        age_s: since it went on the air.
+        shows: whether it is the sender's picture.
+    """
+
+    jpeg: bytes
+    age_s: float
+    shows: Literal["live", "slate"]
+
+
+class Tested(msgspec.Struct, tag_field="reply", tag="tested", frozen=True):
+    """host -> control: what came of a test push.
+
+    Attributes:
+        ok: the destination took what it was sent for as long as it was sent.
+        message: in plain words, as a forward would tell it.
+        code: that of the error; else ``ok``, ``waiting`` (it would wait for those who call us)
+            or ``unconfirmed`` (it was received, and nobody says that it is taken).
+        live_s: for how long the destination took media.
+        bytes: that it took.
+    """
+
+    ok: bool
+    message: str
+    code: str
+    live_s: float
+    bytes: int
+
+
 class Failed(msgspec.Struct, tag_field="reply", tag="failed", frozen=True):
     """host -> control: the request was not carried out and left nothing behind.
 
@@ -210,7 +262,7 @@ class Failed(msgspec.Struct, tag_field="reply", tag="failed", frozen=True):
     message: str
 
 
-Reply: TypeAlias = Started | Stopped | Streams | Done | Changed | Failed
+Reply: TypeAlias = Started | Stopped | Streams | Done | Changed | Picture | Tested | Failed
 
 
 class WorkerSaid(msgspec.Struct, tag_field="notice", tag="worker_said", frozen=True):

@@ -56,6 +56,14 @@ class GetStats(msgspec.Struct, tag_field="cmd", tag="stats", frozen=True, omit_d
     id: CommandId = None
 
 
+class GetKeyFrame(
+    msgspec.Struct, tag_field="cmd", tag="key_frame", frozen=True, omit_defaults=True
+):
+    """host -> worker: the picture that is on the air. Answered with ``key_frame`` events."""
+
+    id: CommandId = None
+
+
 class UpdateForward(
     msgspec.Struct, tag_field="cmd", tag="update_forward", frozen=True, omit_defaults=True
 ):
@@ -108,7 +116,7 @@ class Configure(msgspec.Struct, tag_field="cmd", tag="configure", frozen=True, o
 
 
 ForwardCommand: TypeAlias = UpdateForward | AddForward | RemoveForward
-Command: TypeAlias = Stop | Shutdown | GetStats | ForwardCommand | Configure
+Command: TypeAlias = Stop | Shutdown | GetStats | GetKeyFrame | ForwardCommand | Configure
 
 _command_decoder: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
 _decode_any = msgspec.json.Decoder().decode
@@ -314,6 +322,28 @@ class Error(msgspec.Struct, tag_field="event", tag="error", frozen=True, omit_de
     forward: str | None = None
 
 
+class KeyFrame(msgspec.Struct, tag_field="event", tag="key_frame", frozen=True):
+    """worker -> whoever asked: the last key frame that went on the air, as it is coded, in
+    pieces that fit a line.
+
+    Attributes:
+        part, parts: which piece this is, counted from 0, and of how many.
+        data: pictures with the length of each NAL unit before it (four bytes).
+        config: its configuration record (``avcC`` or ``hvcC``), with the first piece.
+        shows: whether the picture is the sender's.
+        age_s: since it went on the air.
+    """
+
+    part: int
+    parts: int
+    codec: str
+    shows: Literal["live", "slate"]
+    age_s: float
+    data: bytes
+    config: bytes = b""
+    id: CommandId = None
+
+
 class Stopped(msgspec.Struct, tag_field="event", tag="stopped", frozen=True):
     """worker -> host, last of all."""
 
@@ -334,7 +364,7 @@ def forward_number(id: str) -> int:
     return int(found[1]) if found else 0
 
 
-Event: TypeAlias = Ready | Input | Program | Forward | Stats | Ok | Error | Stopped
+Event: TypeAlias = Ready | Input | Program | Forward | Stats | Ok | Error | KeyFrame | Stopped
 
 _event_decoder: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 
@@ -358,7 +388,7 @@ def decode_event(line: bytes) -> Event | None:
 
 
 _EVENT_TAGS: Final = frozenset(
-    ("ready", "input", "program", "forward", "stats", "ok", "error", "stopped")
+    ("ready", "input", "program", "forward", "stats", "ok", "error", "key_frame", "stopped")
 )
 
 

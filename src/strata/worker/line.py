@@ -219,14 +219,14 @@ class Line:
         for dts in self._steps(format, until):
             data, key = frames[self._frame]
             self._frame = (self._frame + 1) % len(frames)
-            self._put(AccessUnit(format, data, dts, dts, key), now)
+            self._put(AccessUnit(format, data, dts, dts, key, stands_in=True), now)
             self.counts.slate_s += format.unit_ns / SECOND
 
     def _fill_audio(self, until: int, now: int) -> None:
         format = self.audio_format or silence.USUAL
         data = silence.frame(format)
         for dts in self._steps(format, until):
-            self._put(AccessUnit(format, data, dts, dts, True), now)
+            self._put(AccessUnit(format, data, dts, dts, True, stands_in=True), now)
             self.counts.silence_s += format.unit_ns / SECOND
 
     def _sound_due(self, now: int) -> int:

@@ -18,7 +18,7 @@ from strata.rist import Receiver, ReceiverTuning
 from strata.tasks import TaskGroup
 from strata.wire import forward_url
 from strata.wire import worker as wire
-from strata.worker import forwards, ingest
+from strata.worker import forwards, ingest, keyframe
 from strata.worker.config import WorkerConfig
 from strata.worker.control_socket import Client, ControlSocket
 from strata.worker.forwards import Forwards
@@ -227,6 +227,8 @@ class Worker:
                 self._request_stop(command.reason if isinstance(command, wire.Stop) else "eos")
             case wire.GetStats():
                 client.send(self._measure(command.id))
+            case wire.GetKeyFrame():
+                self._tasks.spawn("key-frame", self._show(client, command.id))
             case wire.Configure():
                 client.send(self._configure(command))
             case _:
@@ -244,6 +246,17 @@ class Worker:
         if command.max_egress_kbps is not None:
             self._forwards.set_cap(command.max_egress_kbps)
         return wire.Ok("configure", command.id)
+
+    async def _show(self, client: Client, id: wire.CommandId) -> None:
+        """Sends what is on the air, no faster than it is read."""
+        try:
+            for part in keyframe.parts(self._hub.key_frame, id):
+                client.send(part)
+                await client.drained()
+        except StrataError as error:
+            client.send(wire.Error(error.message, error.code, id=id))
+        except OSError:  # TimeoutError, too
+            log.info("who asked for a picture does not read it")
 
     async def _change(self, client: Client, command: wire.ForwardCommand) -> None:
         """Carries out a change of the forwards and answers, whatever comes of it."""
