@@ -85,7 +85,7 @@ class Thumbnails:
         if latest is None:
             raise PictureUnavailable("the stream ended while its picture was made")
         if isinstance(latest.found, StrataError):
-            raise latest.found
+            raise latest.found.with_traceback(None)  # of whoever asked before
         passed_s = time.monotonic() - latest.at
         age_s = round(latest.found.age_s + passed_s, 3)
         return msgspec.structs.replace(latest.found, age_s=age_s)

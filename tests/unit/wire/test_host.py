@@ -32,6 +32,10 @@ FRAMES = [
     wire.Frame(id=4, reply=wire.Failed("port_taken", "UDP port 15000 is held")),
     wire.Frame(id=5, request=ENTRUST),
     wire.Frame(id=5, reply=wire.Done()),
+    wire.Frame(id=6, request=wire.Thumbnail("str_1")),
+    wire.Frame(id=6, reply=wire.Picture(b"\xff\xd8\xff", 1.5, "slate")),
+    wire.Frame(id=7, request=wire.TestPush("rtmp://host/live/stream-key")),
+    wire.Frame(id=7, reply=wire.Tested(False, "refused", "refused", 0.0, 0)),
     wire.Frame(notice=SAID),
     wire.Frame(notice=wire.Ended("str_1", "worker_crash", "exit status 70")),
     wire.Frame(notice=wire.Restarting("str_1", "exit status 70")),
@@ -118,10 +122,14 @@ def test_no_bytes_raise_anything_else(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("request_", "wanted"),
-    [(START, "Start(str_1, 2 links, 1 forwards)"), (ENTRUST, "Entrust(str_1, 1 forwards)")],
+    [
+        (START, "Start(str_1, 2 links, 1 forwards)"),
+        (ENTRUST, "Entrust(str_1, 1 forwards)"),
+        (wire.TestPush("rtmp://host/live/stream-key"), "TestPush(****, 10.0 s)"),
+    ],
 )
 def test_what_has_secrets_prints_without_them(
-    request_: wire.Start | wire.Entrust, wanted: str
+    request_: wire.Start | wire.Entrust | wire.TestPush, wanted: str
 ) -> None:
     frame = wire.Frame(id=1, request=request_)
     assert repr(request_) == wanted
