@@ -85,7 +85,7 @@ class Thumbnails:
         if latest is None:
             raise PictureUnavailable("the stream ended while its picture was made")
         if isinstance(latest.found, StrataError):
-            raise latest.found
+            raise latest.found.with_traceback(None)  # of whoever asked before
         passed_s = time.monotonic() - latest.at
         age_s = round(latest.found.age_s + passed_s, 3)
         return msgspec.structs.replace(latest.found, age_s=age_s)
@@ -102,13 +102,13 @@ class Thumbnails:
 
     async def _take(self, stream_id: str, socket: Path, pid: int) -> None:
         found: wire.Picture | StrataError
-        fetched_at = time.monotonic()
+        at: float | None = None
         try:
             async with asyncio.timeout(self._deadline_s), self._turn:
                 key_frame = await key_frames.fetch(socket, pid)
                 fetched_at = time.monotonic()
                 jpeg = await self._draw(key_frame)
-            found = wire.Picture(jpeg, key_frame.age_s, key_frame.shows)
+            found, at = wire.Picture(jpeg, key_frame.age_s, key_frame.shows), fetched_at
         except TimeoutError:
             found = PictureUnavailable(
                 f"no picture could be made in {self._deadline_s:.0f} s: this machine is busy "
@@ -121,7 +121,7 @@ class Thumbnails:
                 del self._runs[stream_id]
         if isinstance(found, StrataError):
             log.info("%s: %s", stream_id, found.message)
-        self._latest[stream_id] = _Taken(fetched_at, pid, found)
+        self._latest[stream_id] = _Taken(at or time.monotonic(), pid, found)
 
     async def _draw(self, key_frame: KeyFrame) -> bytes:
         codec = key_frame.codec

@@ -11,7 +11,7 @@ MAX_PIXELS: Final = 36_000_000
 
 
 class SizeGuard:
-    """Lets no picture through to a decoder whose size is beyond :data:`MAX_PIXELS`.
+    """Lets no picture through to a decoder that is larger than ``most`` pixels.
 
     Decoders ask for the memory of a whole picture when they hear of its size, and GLib
     ends the process when there is none.
@@ -20,7 +20,8 @@ class SizeGuard:
         refused: what was, and why; empty where nothing was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_PIXELS) -> None:
+        self._most = most
         self.refused = ""
 
     def watch(self, pad: Any) -> None:
@@ -32,10 +33,10 @@ class SizeGuard:
             return Gst.PadProbeReturn.OK
         structure = event.parse_caps().get_structure(0)
         width, height = structure.get_int("width")[1], structure.get_int("height")[1]
-        if width * height <= MAX_PIXELS:
+        if width * height <= self._most:
             return Gst.PadProbeReturn.OK
         self.refused = (
-            f"its picture is of {width}x{height}, and more than {MAX_PIXELS // 1_000_000} "
+            f"its picture is of {width}x{height}, and more than {self._most // 1_000_000} "
             "million pixels are not taken; make it smaller"
         )
         return Gst.PadProbeReturn.DROP

@@ -40,6 +40,10 @@ FRAMES = [
     wire.Frame(id=9, request=wire.Configure("str_1", slate="off", max_egress_kbps=7000)),
     wire.Frame(id=6, reply=wire.Changed("fwd_3")),
     wire.Frame(id=7, reply=wire.Changed("fwd_1", overlap=False)),
+    wire.Frame(id=10, request=wire.Thumbnail("str_1")),
+    wire.Frame(id=10, reply=wire.Picture(b"\xff\xd8\xff", 1.5, "slate")),
+    wire.Frame(id=11, request=wire.TestPush("rtmp://host/live/stream-key")),
+    wire.Frame(id=11, reply=wire.Tested(False, "refused", "refused", 0.0, 0)),
     wire.Frame(notice=SAID),
     wire.Frame(notice=wire.Ended("str_1", "worker_crash", "exit status 70")),
     wire.Frame(notice=wire.Restarting("str_1", "exit status 70")),
@@ -139,6 +143,7 @@ def test_no_bytes_raise_anything_else(line: bytes) -> None:
         (ENTRUST, "Entrust(str_1, 1 forwards)"),
         (ADD, "AddForward(str_1, ****)"),
         (REPLACE, "ReplaceForward(str_1, fwd_1, ****)"),
+        (wire.TestPush("rtmp://host/live/stream-key"), "TestPush(****, 10.0 s)"),
     ],
 )
 def test_what_has_secrets_prints_without_them(request_: wire.Request, wanted: str) -> None:

@@ -42,6 +42,7 @@ EVENTS: list[wire.Event] = [
     wire.Ok("remove_forward", forward="fwd_2"),
     wire.Error("refused", "unreachable", forward="fwd_1"),
     wire.Error("not a command", "bad_command", id=3),
+    wire.KeyFrame(1, 2, "h264", "slate", 0.5, b"\0\xff", id=7),
     wire.Stopped("eos"),
 ]
 
@@ -50,6 +51,7 @@ COMMANDS: list[wire.Command] = [
     wire.Stop(id=1),
     wire.Shutdown(id="two"),
     wire.GetStats(id=None),
+    wire.GetKeyFrame(id="four"),
     wire.UpdateForward(URL),
     wire.UpdateForward(URL, "fwd_1", id=3),
     wire.AddForward(URL, id="three"),

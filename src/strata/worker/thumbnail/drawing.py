@@ -16,6 +16,8 @@ from strata.worker.sizes import SizeGuard
 ANSWER_S: Final = 4
 WIDTH: Final = 320
 MOST_HEIGHT: Final = 1280
+MAX_PIXELS: Final = 10_000_000
+"""Of what is decoded: 4096x2160 fits the memory that a helper has, in 10 bits too."""
 QUALITIES: Final = (80, 50, 20, 5)
 """Of JPEG, tried until it is small enough; the first one does for what cameras see."""
 
@@ -66,14 +68,18 @@ class _Drawing:
         )
         self._data = request.data
         self._decoder = decoder
-        self._sizes = SizeGuard()
+        self._sizes = SizeGuard(MAX_PIXELS)
         self._pipeline: Any = Gst.Pipeline.new("thumbnail")
         self._source: Any = make("appsrc", format=Gst.Format.TIME, caps=coded, max_bytes=0)
         parser: Any = make(f"{request.codec}parse")
         self._sizes.watch(parser.get_static_pad("src"))
         self._sink: Any = make("appsink", sync=False, enable_last_sample=False)
+        decode: Any = make(decoder)
+        if decode.find_property("max-threads") is not None:
+            # By itself it takes one for each core, and memory for as many pictures.
+            decode.set_property("max-threads", 1)
         chain = (
-            *(self._source, parser, make(decoder), make("videoconvertscale")),
+            *(self._source, parser, decode, make("videoconvertscale")),
             *(make("capsfilter", caps=small), make("jpegenc", quality=quality), self._sink),
         )
         for element in chain:

@@ -17,8 +17,8 @@ from strata.errors import StrataError
 from strata.wire import helpers as wire
 from strata.worker import confine
 
-CPU_S: Final = 4
-"""Of processor time; 1080p takes 0.3 s of it, most of that to start."""
+CPU_S: Final = 2
+"""Of processor time; 1080p takes 0.3 s of it, most of that to start, and 2160p 0.4."""
 DATA_BYTES: Final = 256 * 1024 * 1024
 """Of memory that can be written to. Measured with GStreamer 1.22, in MB,
 resident: 98 for 1080p, 145 for 2160p, 202 for 2160p of 10 bits in H.265."""
