@@ -12,6 +12,7 @@ import typer
 import strata
 from strata import logs, settings
 from strata.errors import StrataError
+from strata.secrets import keep_out_of_core_files
 from strata.settings import Settings
 
 app = typer.Typer(
@@ -144,6 +145,7 @@ def load(
 
 def main() -> None:
     """Runs the command; an error that we raised on purpose is one line, not a traceback."""
+    keep_out_of_core_files()
     try:
         app()
     except StrataError as error:

@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 import strata
 from strata import logs
 from strata.errors import BadArguments, StrataError
-from strata.secrets import Secret, psk_problem
+from strata.secrets import Secret, keep_out_of_core_files, psk_problem
 from strata.wire import forward_url
 from strata.worker.config import FORWARDS_MAX, SlateSettings, WorkerConfig
 
@@ -40,6 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main() -> NoReturn:
     """Runs the worker and ends the process with the status of ``--help``'s last lines."""
+    keep_out_of_core_files()
     try:
         config = parse(sys.argv[1:], os.environ)
         logs.set_up(config.stream_id)

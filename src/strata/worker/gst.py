@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from strata.errors import PartMissing
+from strata.worker import debug_log
 
 try:
     import gi
@@ -32,6 +33,7 @@ __all__ = [
     "watch_bus",
 ]
 
+debug_log.set_up()
 Gst.init(None)
 
 SECOND_NS: Final = 1_000_000_000
