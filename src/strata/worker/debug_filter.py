@@ -28,7 +28,11 @@ class Filter:
     def conceal(self, data: bytes) -> None:
         """More of the addresses."""
         *lines, self._unfinished_address = (self._unfinished_address + data).split(b"\n")
-        self._hidden.update(line.decode(errors="surrogatepass") for line in lines)
+        for line in lines:
+            url = line.decode(errors="replace")
+            with contextlib.suppress(ValueError):  # no address, so nothing of it is secret
+                secrets.scrub("", url)
+                self._hidden.add(url)
 
     def feed(self, data: bytes) -> bytes:
         """More of the log, and what of it may be shown: whole lines, lest a key is cut in two."""

@@ -29,7 +29,7 @@ class _Filter:
 def conceal(url: str) -> None:
     """Leaves out of the log, from now on, what is secret in that address."""
     if _Filter.process is not None:
-        os.write(_Filter.keys, url.encode(errors="surrogatepass") + b"\n")
+        os.write(_Filter.keys, url.encode(errors="replace") + b"\n")
 
 
 def set_up() -> None:
