@@ -1,24 +1,26 @@
-"""The ``strata`` command: wiring only."""
+"""The ``strata`` command: wiring only, and quick to load."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import strata
-from strata import logs, settings
+from strata.client import commands
 from strata.errors import StrataError
 from strata.secrets import keep_out_of_core_files
-from strata.settings import Settings
+
+# What takes long to load is imported by the command that needs it: the others are quick then,
+# and so is the shell's completion.
+if TYPE_CHECKING:
+    from strata.settings import Settings
 
 app = typer.Typer(
     name="strata",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Puts a field crew's picture on the air.",
 )
@@ -31,10 +33,11 @@ ConfigFile = Annotated[Path | None, typer.Option(help="settings in TOML")]
 Parent = Annotated[
     int | None, typer.Option(hidden=True, help="end when that process ends; streams go on")
 ]
+HERE = "This machine"
 Demo = Annotated[bool, typer.Option("--demo", help="add a test sender and a local platform")]
 
 
-@app.command()
+@app.command(rich_help_panel=HERE)
 def up(
     listen: Listen = None,
     data_dir: DataDir = None,
@@ -44,6 +47,9 @@ def up(
     demo: Demo = False,
 ) -> None:
     """Everything on one machine: the control plane and a host, as two processes."""
+    import asyncio
+
+    from strata import logs
     from strata import up as both
 
     load(config, listen, data_dir, port_range, public_host)  # what is wrong, said once
@@ -51,7 +57,7 @@ def up(
     raise typer.Exit(asyncio.run(both.run(sys.argv[2:], demo)))
 
 
-@app.command()
+@app.command(rich_help_panel=HERE)
 def control(
     listen: Listen = None,
     data_dir: DataDir = None,
@@ -62,6 +68,9 @@ def control(
     parent: Parent = None,
 ) -> None:
     """The control plane alone."""
+    import asyncio
+
+    from strata import logs
     from strata.control import service
     from strata.host.service import socket_path
 
@@ -88,7 +97,7 @@ def control(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=HERE)
 def host(
     listen: Listen = None,
     data_dir: DataDir = None,
@@ -98,6 +107,9 @@ def host(
     parent: Parent = None,
 ) -> None:
     """The host alone: receives what its control plane tells it to."""
+    import asyncio
+
+    from strata import logs
     from strata.host import service
 
     logs.set_up("host")
@@ -105,7 +117,7 @@ def host(
     asyncio.run(service.run(loaded, parent=parent))
 
 
-@app.command()
+@app.command(rich_help_panel=HERE)
 def impair(
     profile: Annotated[Path | None, typer.Argument(help="in TOML; see deploy/bad-day.toml")] = None,
     link: Annotated[
@@ -116,16 +128,59 @@ def impair(
     ] = None,
 ) -> None:
     """A bad day, to rehearse: relays UDP, and loses, delays, reorders and throttles it."""
+    import asyncio
+
+    from strata import logs
     from strata.impair import cli as rehearse
 
     logs.set_up("impair")
     asyncio.run(rehearse.run(rehearse.load(profile, link or (), seed)))
 
 
-@app.command()
+@app.command(rich_help_panel=HERE)
 def version() -> None:
     """The version of this installation."""
     typer.echo(f"strata {strata.__version__}")
+
+
+@app.command(rich_help_panel=HERE)
+def backup(
+    file: Annotated[Path, typer.Argument(help="the archive to be made, as strata.tar.gz")],
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Save database and key into one archive, while all runs.
+
+    Recordings are not in it. Whoever has the archive can open the secrets in it: keep it as you
+    keep the stream keys themselves.
+    """
+    from strata.control import backup as backups
+
+    made = backups.make(load(config, None, data_dir, None, None), file)
+    typer.echo(f"{file}: {made}")
+    typer.echo("whoever has it can open the secrets in it; recordings are not in it")
+
+
+@app.command(rich_help_panel=HERE)
+def restore(
+    file: Annotated[Path, typer.Argument(help="an archive of strata backup")],
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="over a database that is there; it is kept aside")
+    ] = False,
+) -> None:
+    """Put database and key of an archive in their places; Strata must not run there."""
+    import asyncio
+
+    from strata.control import backup as backups
+
+    loaded = load(config, None, data_dir, None, None)
+    for line in asyncio.run(backups.restore(loaded, file, force)):
+        typer.echo(line)
+
+
+commands.add_to(app)
 
 
 def load(
@@ -135,6 +190,8 @@ def load(
     port_range: str | None,
     public_host: str | None,
 ) -> Settings:
+    from strata import settings
+
     return settings.load(
         config,
         data_dir=data_dir,

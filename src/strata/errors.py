@@ -19,6 +19,10 @@
     |   +-- DiskFull
     |   +-- TooSlow                it takes media, but less than there is
     |   +-- OverCap                the stream does not fit the egress cap so many times
+    +-- ClientError                what the command line hears of a platform
+    |   +-- PlatformRefused        it said no, and why
+    |   +-- PlatformUnreachable    nobody answers there, or somebody else does
+    |   +-- NotLoggedIn
     +-- HostError                  this machine
         +-- PortTaken
         +-- PartMissing            something that should be installed is not
@@ -135,6 +139,26 @@ class TooSlow(DestinationError):
 class OverCap(DestinationError):
     code = "over_cap"
     can_retry = False
+
+
+class ClientError(StrataError):
+    code = "client"
+    exit_status = 1
+
+
+class PlatformRefused(ClientError):
+    code = "platform_refused"
+
+
+class PlatformUnreachable(ClientError):
+    code = "platform_unreachable"
+    can_retry = True
+    exit_status = 3
+
+
+class NotLoggedIn(ClientError):
+    code = "not_logged_in"
+    exit_status = 3
 
 
 class HostError(StrataError):

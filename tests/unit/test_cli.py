@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +10,10 @@ from typing import Any
 import pytest
 
 import strata
-from strata import cli, logs, up
+from strata import cli, logs, settings, up
 from strata.control import service as control_service
+from strata.control.seal import Seal
+from strata.control.store import Store
 from strata.demo import nginx
 from strata.errors import Conflict
 from strata.host import service as host_service
@@ -23,6 +27,13 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         monkeypatch.setenv("STRATA_HOST__RUNTIME_DIR", str(one.run))
         monkeypatch.setattr(logs, "set_up", lambda where: None)
         yield one
+
+
+COMMANDS = (
+    *("up", "control", "host", "impair", "version", "backup", "restore", "login", "logout"),
+    *("streams", "start", "stop", "senders", "destinations", "hosts", "alerts", "events"),
+    *("users", "tokens", "rotate-key", "--install-completion"),
+)
 
 
 class Outcome:
@@ -50,10 +61,45 @@ def test_version(strata_command: Any) -> None:
 def test_help_names_every_command_and_flag(strata_command: Any) -> None:
     found = strata_command("--help")
     assert found.status == 0
-    assert all(name in found.out for name in ("up", "control", "host", "impair", "version"))
+    assert all(name in found.out for name in COMMANDS)
     flags = strata_command("up", "--help").out
     for flag in ("--listen", "--data-dir", "--port-range", "--public-host", "--config", "--demo"):
         assert flag in flags
+
+
+def test_what_takes_long_to_load_is_not_loaded_for_nothing() -> None:
+    """Completion and short commands wait for what the command imports."""
+    heavy = ("asyncio", "httpx", "pydantic_settings", "rich", "sqlalchemy", "uvicorn")
+    code = f"import sys, strata.cli; print([each for each in {heavy} if each in sys.modules])"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_backup_and_its_restore(here: Place, strata_command: Any) -> None:
+    archive = here.folder / "one.tar.gz"
+    data = ("--data-dir", str(here.data))
+    found = strata_command("backup", str(archive), *data)
+    assert found.status == 2
+    assert "no database with its key" in found.err
+    here.data.mkdir()
+    loaded = settings.load(data_dir=here.data)
+
+    async def make() -> None:
+        store = Store(loaded)
+        await store.open()
+        await store.close()
+
+    asyncio.run(make())
+    Seal.load(here.data / "seal.key")
+    found = strata_command("backup", str(archive), *data)
+    assert found.out.startswith(f"{archive}: sqlite of Strata {strata.__version__}, ")
+    assert "can open the secrets" in found.out
+    found = strata_command("restore", str(archive), *data)
+    assert found.status == 2
+    assert "--force" in found.err
+    found = strata_command("restore", str(archive), *data, "--force")
+    assert found.status == 0
+    assert "what was there is in" in found.out
 
 
 @pytest.mark.parametrize("arguments", [("fly",), ("up", "--faster"), ("host", "--demo")])

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 import uvicorn
 
+from strata.alone import Alone
 from strata.cluster.unix import HostClient
 from strata.control import platform
 from strata.control.api.app import make_app
@@ -29,6 +30,11 @@ log = logging.getLogger(__name__)
 
 LISTEN_DEADLINE_S: Final = 3.0
 LISTEN_AGAIN_S: Final = 0.1
+
+GRACE_S: Final = 5
+"""For requests that are being answered when it is told to end."""
+END_DEADLINE_S: Final = GRACE_S + 10.0
+"""An earlier control plane has that long, to answer them and to put the database away."""
 
 
 Beside: TypeAlias = Callable[[Platform], AbstractAsyncContextManager[None]]
@@ -48,8 +54,17 @@ async def run(
 
     Raises:
         BadArguments: the address to listen on is taken or not of this machine.
+        Conflict: another control plane runs on the same data folder.
     """
     make_folders(settings)
+    # A backup is not restored under one that runs, and no two change the same rows.
+    async with Alone(settings.data_dir / "control.lock", END_DEADLINE_S):
+        await _run(settings, host_socket, beside, parent)
+
+
+async def _run(
+    settings: Settings, host_socket: Path, beside: Beside | None, parent: int | None
+) -> None:
     listener = await _listen(settings.server.listen)
 
     def connect(observer: Observer) -> HostClient:
@@ -64,7 +79,7 @@ async def run(
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                timeout_graceful_shutdown=5,
+                timeout_graceful_shutdown=GRACE_S,
             )
             log.info("the API listens on http://%s", settings.server.listen)
             async with beside(opened) if beside else contextlib.nullcontext():

@@ -80,10 +80,15 @@ class Store:
         await asyncio.shield(self._engine.dispose())
 
 
-def _engine(settings: Settings) -> AsyncEngine:
+def url_of(settings: Settings) -> URL:
+    """The database of an installation."""
     database = str(settings.data_dir / "strata.db")
     text = settings.database.url.get_secret_value()
-    url = make_url(text or URL.create("sqlite+aiosqlite", database=database))
+    return make_url(text or URL.create("sqlite+aiosqlite", database=database))
+
+
+def _engine(settings: Settings) -> AsyncEngine:
+    url = url_of(settings)
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(url, hide_parameters=True)
         event.listen(engine.sync_engine, "connect", _tune_sqlite)

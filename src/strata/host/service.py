@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import logging
-import time
 from pathlib import Path
-from typing import Final
 
+from strata.alone import Alone
 from strata.cluster.unix import HostServer
 from strata.ending import Ending
-from strata.errors import Conflict
 from strata.host.host import Host, name_of, runtime_dir
 from strata.settings import Settings, make_folders
 
 log = logging.getLogger(__name__)
-
-LOCK_DEADLINE_S: Final = 3.0
-"""An earlier host may be about to end, because what had started both is gone."""
-LOCK_AGAIN_S: Final = 0.05
 
 
 def socket_path(settings: Settings) -> Path:
@@ -62,33 +54,3 @@ async def run(settings: Settings, parent: int | None = None) -> None:
             log.info("the host stops its streams")
             await host.close()
             await server.close()
-
-
-class Alone:
-    """Holds a lock file for as long as the process lives, however it ends.
-
-    Raises (on entering):
-        Conflict: another process holds it, and does not end.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    async def __aenter__(self) -> None:
-        self._file = self._path.open("w")
-        give_up_at = time.monotonic() + LOCK_DEADLINE_S
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > give_up_at:
-                    break
-            await asyncio.sleep(LOCK_AGAIN_S)
-        self._file.close()
-        raise Conflict(
-            f"another strata runs on {self._path.parent}; stop it, or choose another --data-dir"
-        )
-
-    async def __aexit__(self, *_: object) -> None:
-        self._file.close()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from strata import settings
+from strata import alone, settings
 from strata.cluster.unix import HostClient
 from strata.errors import Conflict
 from strata.host import service
 from strata.host.host import Host
-from strata.host.service import Alone, socket_path
+from strata.host.service import socket_path
 from strata.settings import Settings
 from strata.wire import host as wire
 from support.children import until
@@ -43,30 +43,6 @@ def test_each_data_folder_has_a_socket_of_its_own(here: Place) -> None:
     assert one == same != other
     assert one.parent == other.parent == here.run
     assert len(os.fsencode(one)) <= 107
-
-
-async def test_one_at_a_time(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "LOCK_DEADLINE_S", 0.1)
-    lock = here.folder / "host.lock"
-    async with Alone(lock):
-        words = f"runs on {here.folder}; .*another --data-dir"
-        with pytest.raises(Conflict, match=words):
-            async with Alone(lock):
-                raise AssertionError("two hold it")
-    async with Alone(lock):
-        pass
-
-
-async def test_one_that_is_about_to_end_is_waited_for(here: Place) -> None:
-    lock = here.folder / "host.lock"
-    first, second = Alone(lock), Alone(lock)
-    await first.__aenter__()
-    waiting = asyncio.create_task(second.__aenter__())
-    done, _ = await asyncio.wait({waiting}, timeout=3 * service.LOCK_AGAIN_S)
-    assert not done
-    await first.__aexit__()
-    await asyncio.wait_for(waiting, DEADLINE_S)
-    await second.__aexit__()
 
 
 @pytest.fixture
@@ -109,7 +85,7 @@ async def test_a_second_host_on_the_same_data_is_refused(
     running: tuple[Settings, asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded, task = running
-    monkeypatch.setattr(service, "LOCK_DEADLINE_S", 0.1)
+    monkeypatch.setattr(alone, "DEADLINE_S", 0.1)
     with pytest.raises(Conflict, match="another strata runs"):
         await asyncio.wait_for(service.run(loaded), DEADLINE_S)
     assert socket_path(loaded).exists()  # that of the first
