@@ -53,15 +53,20 @@ install_packages() {
     [ $status -eq 0 ] || die "apt-get could not install the packages; see above"
 }
 
-# Makes .venv hold exactly what requirements/$1.txt pins, and Strata itself.
-install_python() {
-    local pins=requirements/$1.txt stamp=.venv/.pins
+# Makes .uv hold uv, as requirements/uv.txt pins it.
+install_uv() {
     if [ ! -x .uv/bin/uv ] || ! cmp -s requirements/uv.txt .uv/pins; then
         "$python" -m venv --clear .uv
         .uv/bin/pip install -q --disable-pip-version-check --no-warn-script-location \
             --require-hashes -r requirements/uv.txt
         cp requirements/uv.txt .uv/pins
     fi
+}
+
+# Makes .venv hold exactly what requirements/$1.txt pins, and Strata itself.
+install_python() {
+    local pins=requirements/$1.txt stamp=.venv/.pins
+    install_uv
     local wanted
     wanted=$(cat "$pins" pyproject.toml setup.py src/strata/rist/_build.py src/strata/rist/inbox.h \
         | sha256sum)

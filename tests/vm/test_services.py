@@ -1,0 +1,199 @@
+"""The services as script/install makes them: what of them may be restarted, and what ends all.
+
+Of the installation only the environment is not made anew, because there is no network here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support import release
+from support.children import until
+from support.control import Api, eventually
+
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.timeout(900),  # a processor that is emulated on a busy machine
+    pytest.mark.skipif(
+        not Path("/run/systemd/system").is_dir(),
+        reason="systemd is not PID 1 here: script/in-vm -- .venv/bin/pytest -m vm tests/vm",
+    ),
+]
+
+CHECKOUT = Path(__file__).parents[2]
+RELEASES = Path("/opt/strata")
+SETTINGS = Path("/etc/strata/strata.toml")
+DATA = Path("/var/lib/strata")
+GROUPS = Path("/sys/fs/cgroup")
+WORKERS = GROUPS / "strata.slice/strata-workers.service"
+URL = "http://127.0.0.1:8080"
+DEADLINE_S = 180.0
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}{journal()}"
+    return done.stdout
+
+
+def journal() -> str:
+    command = ("journalctl", "--no-pager", "-n", "60", "-u", "strata-*", "-o", "cat")
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+async def make_release(name: str) -> None:
+    """As script/install does, but with the packages of this environment."""
+    folder = RELEASES / name
+    python = await release.install(folder, name)
+    command = python.with_name("strata")
+    command.write_text(f"#!{python} -I\nfrom strata.cli import main\nmain()\n")
+    command.chmod(0o755)
+    (folder / "source").symlink_to(CHECKOUT)
+    (folder / "complete").touch()
+
+
+@pytest.fixture
+async def installed() -> AsyncIterator[None]:
+    await make_release("0.0.1")
+    try:
+        run(CHECKOUT / "script/install", "--use", "0.0.1")
+        for default in ("ready_timeout_s = 10.0", "silence_timeout_s = 15.0"):
+            text = SETTINGS.read_text()
+            assert f"#{default}" in text
+            slow = f"{default.split(' ')[0]} = {DEADLINE_S}"
+            SETTINGS.write_text(text.replace(f"#{default}", slow))
+        run("systemctl", "restart", "strata-host")
+        yield
+    finally:
+        run(CHECKOUT / "script/install", "--uninstall")
+        assert not RELEASES.exists()
+        assert DATA.exists()
+
+
+async def ready() -> None:
+    async with Api(URL) as api:
+
+        async def answers() -> bool:
+            try:
+                return (await api.http.get("/readyz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await eventually(answers, DEADLINE_S, f"ready; {journal()}")
+
+
+async def log_in() -> Api:
+    told = Path("/etc/strata/environment").read_text().splitlines()
+    [password] = [line.partition("=")[2] for line in told if "PASSWORD" in line]
+    async with Api(URL) as api:
+        answer = await api.http.post(
+            "/api/auth/login", json={"email": "admin@localhost", "password": password}
+        )
+    assert answer.status_code == 200, answer.text
+    return Api(URL, answer.json()["token"])
+
+
+def worker_of(stream_id: str) -> int:
+    mark = f"\0--stream-id\0{stream_id}\0".encode()
+    [pid] = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and mark in _command(entry)
+    ]
+    return pid
+
+
+def _command(entry: Path) -> bytes:
+    try:
+        return (entry / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def state_of(unit: str) -> str:
+    command = ("systemctl", "is-active", unit)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.strip()
+
+
+def main_pid(unit: str) -> int:
+    return int(run("systemctl", "show", "--value", "-p", "MainPID", unit))
+
+
+async def another_pid(unit: str, before: int) -> None:
+    await until(lambda: main_pid(unit) not in (0, before), DEADLINE_S, f"{unit} runs again")
+
+
+def is_as_it_should_be(pid: int, stream_id: str) -> None:
+    """It runs as a user without rights, in a group with limits."""
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    assert status["Uid"].split()[0] == run("id", "-u", "strata").strip()
+    assert (int(status["CapEff"], 16), int(status["CapAmb"], 16)) == (0, 0)
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    [line] = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    group = GROUPS / line.removeprefix("0::/")
+    assert group.is_relative_to(WORKERS)
+    assert group.name == stream_id
+    assert (group / "memory.max").read_text().strip() == str(256 << 20)
+    assert (group / "cpu.max").read_text().strip() == "50000 100000"
+    assert stream_id in run("nft", "list", "ruleset")
+
+
+async def test_services(installed: None) -> None:
+    await ready()
+    async with await log_in() as api:
+        [host] = (await api.http.get("/api/hosts")).json()
+        assert (host["limits"], host["warnings"]) == ("cgroup v2: cpu, memory, pids", [])
+        id = (await api.start(record=True))["id"]
+        await api.until(id, lambda stream: stream["state"] == "waiting", "waits", DEADLINE_S)
+        pid = worker_of(id)
+        is_as_it_should_be(pid, id)
+        # Who takes media apart cannot read the key of the secrets.
+        assert (DATA / "seal.key").stat().st_size > 0
+        assert Path(f"/proc/{pid}/root/{DATA}/seal.key").read_bytes() == b""
+
+        for unit in ("strata-host", "strata-control"):
+            before = main_pid(unit)
+            run("systemctl", "restart", unit)
+            await another_pid(unit, before)
+            await ready()
+            assert worker_of(id) == pid
+            is_as_it_should_be(pid, id)
+        os.kill(before := main_pid("strata-host"), signal.SIGKILL)
+        await another_pid("strata-host", before)
+        await ready()
+        # To the same release again, as an upgrade does.
+        run(CHECKOUT / "script/install", "--use", "0.0.1")
+        run("systemctl", "daemon-reload")
+        assert worker_of(id) == pid
+        second = (await api.start(record=True))["id"]
+        is_as_it_should_be(worker_of(second), second)
+        await api.stop(second)
+        assert (await api.get(id))["state"] == "waiting"
+
+        run("systemctl", "kill", "--signal=TERM", "strata-host")
+        stream = await api.until(id, lambda one: one["state"] == "ended", "ended", DEADLINE_S)
+        assert not Path(f"/proc/{pid}").exists()
+        assert stream["reason"] == "user_stop", stream
+        await ready()
+        assert state_of("strata-host") == "active"
+
+        id = (await api.start(record=True))["id"]
+        await api.until(id, lambda stream: stream["state"] == "waiting", "waits", DEADLINE_S)
+        pid = worker_of(id)
+        await asyncio.to_thread(run, "systemctl", "stop", "strata-workers")
+        assert not Path(f"/proc/{pid}").exists()
+        assert (state_of("strata-host"), state_of("strata-control")) == ("inactive", "active")
+        run("systemctl", "start", "strata-host")
+        stream = await api.until(id, lambda one: one["state"] == "ended", "ended", DEADLINE_S)
+        assert stream["reason"] == "eos", stream
