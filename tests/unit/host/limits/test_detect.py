@@ -345,8 +345,11 @@ def test_a_group_that_was_delegated_beside_goes_before_all_else(
     assert not [step for step in machine.kernel.steps if "host.service" in step]
 
 
-def test_a_delegated_group_that_is_not_there_is_passed_over(machine: Machine) -> None:
+def test_a_delegated_group_that_is_not_there_is_passed_over(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.boots_systemd()
+    as_user(monkeypatch, 1000)
     machine.kernel.group("system.slice/strata.service", cgroup_controllers="pids")
     machine.limits(SYSTEMD_V2, OWN_SERVICE, delegated=machine.root / "nowhere")
     assert machine.kernel.steps[0] == "mkdir system.slice/strata.service/strata-x"
