@@ -11,7 +11,7 @@ import typer
 
 import strata
 from strata import logs, settings
-from strata.errors import StrataError
+from strata.errors import BadArguments, StrataError
 from strata.settings import Settings
 
 app = typer.Typer(
@@ -119,6 +119,29 @@ def impair(
 
     logs.set_up("impair")
     asyncio.run(rehearse.run(rehearse.load(profile, link or (), seed)))
+
+
+@app.command()
+def doctor(
+    listen: Listen = None,
+    data_dir: DataDir = None,
+    port_range: PortRange = None,
+    public_host: PublicHost = None,
+    config: ConfigFile = None,
+    json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """What is missing on this machine, and the command that mends it. Status 1: something is."""
+    from strata.doctor import finding
+    from strata.doctor.examination import examine
+
+    loaded, problem = None, ""
+    try:
+        loaded = load(config, listen, data_dir, port_range, public_host)
+    except BadArguments as error:
+        problem = error.message
+    found = asyncio.run(examine(loaded, problem))
+    typer.echo(finding.as_json(found) if json else finding.table(found))
+    raise typer.Exit(finding.exit_status(found))
 
 
 @app.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -42,6 +42,15 @@ class Store:
         """Brings the tables to this version's form; a no-op where they have it."""
         async with self._engine.begin() as connection:
             await connection.run_sync(_migrate)
+
+    async def ping(self) -> None:
+        """Returns where the database answers; its tables are left as they are.
+
+        Raises:
+            SQLAlchemyError, OSError: it does not.
+        """
+        async with self._engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
