@@ -26,7 +26,7 @@ Listen = Annotated[str | None, typer.Option(help="address and port of the API")]
 DataDir = Annotated[Path | None, typer.Option(help="database, keys, logs and recordings")]
 PortRange = Annotated[str | None, typer.Option(help="UDP ports for senders, as 15000-16000")]
 PublicHost = Annotated[str | None, typer.Option(help="name or address that senders are told")]
-ConfigFile = Annotated[Path | None, typer.Option(help="settings in TOML")]
+ConfigFile = Annotated[Path | None, typer.Option(envvar="STRATA_CONFIG", help="settings in TOML")]
 Parent = Annotated[
     int | None, typer.Option(hidden=True, help="end when that process ends; streams go on")
 ]

@@ -50,7 +50,9 @@ def test_version(strata_command: Any) -> None:
 def test_help_names_every_command_and_flag(strata_command: Any) -> None:
     found = strata_command("--help")
     assert found.status == 0
-    assert all(name in found.out for name in ("up", "control", "host", "impair", "version"))
+    assert all(
+        name in found.out for name in ("up", "control", "host", "doctor", "impair", "version")
+    )
     flags = strata_command("up", "--help").out
     for flag in ("--listen", "--data-dir", "--port-range", "--public-host", "--config", "--demo"):
         assert flag in flags
@@ -132,6 +134,17 @@ def test_every_flag_ends_up_in_the_settings(
     assert loaded.host.public_host == "live.example.org"
     assert loaded.worker.buffer_ms == 777
     assert parents == [4711]
+
+
+def test_the_file_of_settings_can_be_named_in_the_environment(
+    here: Place, strata_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = here.folder / "strata.toml"
+    config.write_text("[server]\nlisten = 'nowhere'\n")
+    monkeypatch.setenv("STRATA_CONFIG", str(config))
+    found = strata_command("host", "--data-dir", str(here.data))
+    assert found.status == 2
+    assert "server.listen" in found.err
 
 
 @pytest.mark.parametrize("demo", [False, True])
