@@ -22,7 +22,9 @@ run_packages=(
     nginx-light libnginx-mod-rtmp
 )
 # What the tests and the measurements need on top: the peers that Strata is held against.
-test_packages=(chromium faketime ffmpeg git iproute2 openssl rist-tools srt-tools stunnel4 systemd)
+test_packages=(
+    chromium faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools stunnel4 systemd
+)
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.
 install_packages() {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support import database
 from support.media import make_test_file
 
 
@@ -29,6 +31,13 @@ def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four minutes at 1.4 Mbps, for many streams at once on a small machine."""
     return _made(tmp_path_factory, "small.ts", 240, video_kbps=1000, size="640x360")
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[database.Databases]:
+    """New databases of either kind, in their newest form."""
+    with database.databases() as one:
+        yield one
 
 
 def _made(tmp_path_factory: pytest.TempPathFactory, name: str, seconds: float, **more: Any) -> Path:

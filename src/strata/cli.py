@@ -81,7 +81,7 @@ def control(
         service.run(
             loaded,
             socket_path(loaded),
-            lambda accounts, streams: broadcast.running(loaded, platform, accounts, streams),
+            lambda opened: broadcast.running(loaded, platform, opened),
             parent=parent,
         )
     )

@@ -8,6 +8,7 @@
     |   +-- NotAllowed             no login, a wrong login, or another user's stream
     |   +-- NotFound
     |   +-- Conflict               not in the state that the thing is in
+    |   +-- TooManyTries           wait a moment: somebody may be guessing
     +-- SenderError                the media from the field cannot be used
     |   +-- UnsupportedMedia       a codec that the container of a forward cannot carry
     +-- DestinationError           the other end of a forward
@@ -22,6 +23,7 @@
         +-- PartMissing            something that should be installed is not
         +-- NoCapacity             no port, or no host, is free
         +-- HostUnreachable        control and host have lost each other
+        +-- StoreUnavailable       the database does not answer
         +-- WorkerFailed           a worker that did not start or died
         +-- SlateUnavailable       nothing can be shown while media is missing
 
@@ -74,6 +76,19 @@ class NotFound(OperatorError):
 
 class Conflict(OperatorError):
     code = "conflict"
+
+
+class TooManyTries(OperatorError):
+    """``wait_s``: how long until another is looked at."""
+
+    code = "too_many_tries"
+    can_retry = True
+
+    wait_s: float = 1.0
+
+    def __init__(self, message: str, wait_s: float = wait_s) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class SenderError(StrataError):
@@ -145,6 +160,11 @@ class NoCapacity(HostError):
 
 class HostUnreachable(HostError):
     code = "host_unreachable"
+    can_retry = True
+
+
+class StoreUnavailable(HostError):
+    code = "database_unavailable"
     can_retry = True
 
 

@@ -43,7 +43,21 @@ class Server(Section):
 
 
 class Database(Section):
-    url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder")
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="postgresql+psycopg://user:password@host/name; empty: SQLite, in data_dir",
+    )
+    timeout_s: float = Field(default=5.0, gt=0, description="it is waited for")
+    keep_events_days: float = Field(default=365.0, gt=0, description="the log of events")
+    keep_samples_days: float = Field(default=14.0, gt=0, description="the numbers for charts")
+
+    @field_validator("url")
+    @classmethod
+    def _is_known(cls, value: SecretStr) -> SecretStr:
+        scheme = value.get_secret_value().partition(":")[0]
+        if scheme not in ("", "sqlite+aiosqlite", "postgresql+psycopg"):
+            raise ValueError("write postgresql+psycopg://user:password@host/name")
+        return value
 
 
 class Admin(Section):

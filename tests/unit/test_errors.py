@@ -62,7 +62,7 @@ def test_exit_statuses(kind: type[StrataError], status: int) -> None:
 
 @pytest.mark.parametrize("kind", tree(errors.OperatorError))
 def test_what_was_asked_wrongly_is_not_mended_by_asking_again(kind: type[StrataError]) -> None:
-    assert not kind.can_retry
+    assert not kind.can_retry or kind is errors.TooManyTries  # by waiting alone
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import logging
-from typing import Any, Final
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
 
 from strata.cluster.ends import ControlEnd
 from strata.control import lifecycle, tables
@@ -14,7 +16,7 @@ from strata.control.ledger import Ledger
 from strata.control.lifecycle import State
 from strata.control.live import Live
 from strata.control.seal import Seal
-from strata.errors import NotFound, StrataError
+from strata.errors import NotFound, StoreUnavailable, StrataError
 from strata.tasks import TaskGroup
 from strata.wire import host as host_wire
 from strata.wire import worker as wire
@@ -23,6 +25,11 @@ log = logging.getLogger(__name__)
 
 LAST_WORDS_DEADLINE_S: Final = 5.0
 LOCAL_HOST: Final = "local"
+
+STORE_AGAIN_S: Final = 1.0
+"""How often a database that is away is tried."""
+
+Heard: TypeAlias = tuple[datetime, host_wire.Notice]
 
 
 class Observer:
@@ -39,7 +46,10 @@ class Observer:
         self._ledger = ledger
         self._seal = seal
         self._tasks = TaskGroup()
-        self._changes: asyncio.Queue[host_wire.Notice] = asyncio.Queue()
+        # Kept while the database is away, so that the log of events has no hole; numbers, of
+        # which there are many, do not come here.
+        self._changes: asyncio.Queue[Heard] = asyncio.Queue()
+        self._catching_up: asyncio.Task[None] | None = None
         # Held while the host's table is compared: notices that come meanwhile are newer.
         self._in_order = asyncio.Lock()
         self._host: ControlEnd
@@ -56,19 +66,48 @@ class Observer:
         await self._tasks.close()
 
     def on_notice(self, notice: host_wire.Notice) -> None:
-        if isinstance(notice, host_wire.Load):
-            self.load = notice
-        else:
-            self._changes.put_nowait(notice)
+        match notice:
+            case host_wire.Load():
+                self.load = notice
+            case host_wire.WorkerSaid(stream_id=stream_id, event=wire.Stats() as stats):
+                live = self.live.get(stream_id)
+                if live is not None and live.hear(stats):
+                    self._changes.put_nowait((datetime.now(UTC), notice))
+            case _:
+                self._changes.put_nowait((datetime.now(UTC), notice))
 
     # After a connection.
 
     async def compare_notes(self) -> None:
         """What the host runs, against what the rows say.
 
+        Where the database is away, it is done as soon as that is back.
+
         Raises:
             StrataError: the host did not tell; it is asked again after the next connection.
         """
+        try:
+            await self._compare_all()
+        except StoreUnavailable:
+            self.catch_up_soon()
+
+    def catch_up_soon(self) -> None:
+        """Compares notes once the database is back: something could not be written."""
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = self._tasks.spawn("catch-up", self._catch_up())
+
+    async def _catch_up(self) -> None:
+        while True:
+            await asyncio.sleep(STORE_AGAIN_S)
+            try:
+                await self._compare_all()
+            except StoreUnavailable:
+                continue
+            except StrataError as error:
+                log.warning("the host did not tell what it runs: %s", error.message)
+            return
+
+    async def _compare_all(self) -> None:
         async with self._in_order:
             expected = await self._expected()
             reply = await self._host.request(host_wire.List())
@@ -78,7 +117,7 @@ class Observer:
             ended = {each.stream_id: each for each in reply.ended}
             for stream_id in expected | running.keys():
                 if stream_id not in running and stream_id in ended:
-                    await self._take_in(ended[stream_id])
+                    await self._take_in(datetime.now(UTC), ended[stream_id])
                 else:
                     await self._compare(stream_id, running.get(stream_id))
 
@@ -95,9 +134,9 @@ class Observer:
                 self.stop_soon(stream_id)
             return
         if row.state == "stopping":
-            self._tasks.spawn(f"{stream_id}-finish", self.finish(stream_id))
+            self._spawn(f"{stream_id}-finish", self.finish(stream_id))
         elif snapshot is None:
-            self._tasks.spawn(f"{stream_id}-lost", self._lose(stream_id))
+            self._spawn(f"{stream_id}-lost", self._lose(row))
         if snapshot is None:
             return
         is_ours = stream_id in self.live  # then its start is under way, and tells
@@ -105,7 +144,7 @@ class Observer:
         for event in snapshot.events:
             live.hear(event)
         if snapshot.needs_secrets:
-            self._tasks.spawn(f"{stream_id}-entrust", self._entrust(row))
+            self._spawn(f"{stream_id}-entrust", self._entrust(row))
         if row.state == "starting" and not is_ours:
             await self._ledger.advance(stream_id, "waiting", ports=snapshot.ports, host=LOCAL_HOST)
         await self._observe(stream_id)
@@ -137,15 +176,40 @@ class Observer:
         """Ends what there may be of a stream that has no business to run."""
         self._tasks.spawn(f"{stream_id}-unwanted", self._stop_on_host(stream_id))
 
-    async def end(self, stream_id: str, reason: str, detail: str) -> None:
+    def give_up(self, stream_id: str) -> None:
+        """Ends a start that could not be written down; its row follows when it can be."""
+        self.live.pop(stream_id, None)
+        self.stop_soon(stream_id)
+        self.catch_up_soon()
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Does what is done again where it fails: the host is there again, or the database."""
+        self._tasks.spawn(name, self._try(work))
+
+    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except StoreUnavailable:
+            self.catch_up_soon()
+        except StrataError as error:
+            log.warning("the host could not do it: %s", error.message)
+        finally:
+            work.close()  # where this was cancelled before it began
+
+    async def end(
+        self, stream_id: str, reason: str, detail: str, at: datetime | None = None
+    ) -> None:
         """Writes down that a stream is over."""
-        await self._ledger.end(stream_id, reason, detail)
+        await self._ledger.end(stream_id, reason, detail, at)
         self.live.pop(stream_id, None)
 
-    async def _lose(self, stream_id: str) -> None:
-        await self._stop_on_host(stream_id)
+    async def _lose(self, row: tables.Stream) -> None:
+        await self._stop_on_host(row.id)
+        if row.state == "starting":
+            await self.end(row.id, "start_failed", "it was never told whether the start succeeded")
+            return
         await self.end(
-            stream_id,
+            row.id,
             "host_lost",
             "the host was started anew and did not know the stream any more; what was "
             "left of its worker has been ended",
@@ -163,44 +227,55 @@ class Observer:
 
     async def _follow(self) -> None:
         while True:
-            notice = await self._changes.get()
+            at, notice = await self._changes.get()
             try:
-                async with self._in_order:
-                    await self._take_in(notice)
+                await self._store_at_last(at, notice)
             except Exception:
                 # One notice that cannot be stored must not end the observation of all.
                 log.exception("a notice of the host was lost: %s", type(notice).__name__)
             finally:
                 self._changes.task_done()
 
-    async def _take_in(self, notice: host_wire.Notice) -> None:
+    async def _store_at_last(self, at: datetime, notice: host_wire.Notice) -> None:
+        """Takes it in, as often as it takes until the database is there."""
+        while True:
+            try:
+                async with self._in_order:
+                    return await self._take_in(at, notice)
+            except StoreUnavailable:
+                await asyncio.sleep(STORE_AGAIN_S)
+
+    async def _take_in(self, at: datetime, notice: host_wire.Notice) -> None:
         match notice:
             case host_wire.Ended():
-                await self.end(notice.stream_id, notice.reason, notice.detail)
+                await self.end(notice.stream_id, notice.reason, notice.detail, at)
             case host_wire.WorkerSaid():
-                await self._hear(notice.stream_id, notice.event)
+                await self._hear(at, notice.stream_id, notice.event)
             case host_wire.Restarting():
                 if notice.stream_id in self.live:
                     # Nothing of what the dead worker said of itself holds any more.
                     self.live[notice.stream_id] = Live(is_restarting=True)
                     await self._ledger.note(
-                        notice.stream_id, "worker_restart", {"detail": notice.detail}
+                        notice.stream_id, "worker_restart", {"detail": notice.detail}, at=at
                     )
-                    await self._observe(notice.stream_id)
+                    await self._observe(notice.stream_id, at)
             case host_wire.Alarms():
-                await self._hear_alarms(notice.stream_id, notice.alarms)
+                await self._hear_alarms(at, notice.stream_id, notice.alarms)
 
-    async def _hear(self, stream_id: str, event: wire.Event) -> None:
+    async def _hear(self, at: datetime, stream_id: str, event: wire.Event) -> None:
         live = self.live.get(stream_id)
         if live is None:
             return
         is_news = event != live.program  # a worker greets with what is on the air
         if is_news and isinstance(event, wire.Forward | wire.Error | wire.Input | wire.Program):
-            await self._ledger.note(stream_id, *_told(event))
-        if live.hear(event):
-            await self._observe(stream_id)
+            await self._ledger.note(stream_id, *_told(event), at=at)
+        # Numbers were heard when they came, and are here because something follows from them.
+        if isinstance(event, wire.Stats) or live.hear(event):
+            await self._observe(stream_id, at)
 
-    async def _hear_alarms(self, stream_id: str, alarms: list[host_wire.Alarm]) -> None:
+    async def _hear_alarms(
+        self, at: datetime, stream_id: str, alarms: list[host_wire.Alarm]
+    ) -> None:
         live = self.live.get(stream_id)
         if live is None:
             return
@@ -208,10 +283,10 @@ class Observer:
         told = [
             {"kind": each.kind, "detail": each.detail, "forward": each.forward} for each in alarms
         ]
-        await self._ledger.note(stream_id, "alarms", {"alarms": told})
-        await self._observe(stream_id)
+        await self._ledger.note(stream_id, "alarms", {"alarms": told}, at=at)
+        await self._observe(stream_id, at)
 
-    async def _observe(self, stream_id: str) -> None:
+    async def _observe(self, stream_id: str, at: datetime | None = None) -> None:
         live = self.live.get(stream_id)
         row = await self._ledger.get(stream_id)
         if live is None or row is None:
@@ -221,7 +296,7 @@ class Observer:
             old, live.input.state, live.forward_states(), has_alarm=live.has_alarm
         )
         if new != old:
-            await self._ledger.advance(stream_id, new)
+            await self._ledger.advance(stream_id, new, at)
 
 
 def _told(

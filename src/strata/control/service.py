@@ -8,7 +8,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -16,11 +16,10 @@ from typing import Final, TypeAlias
 import uvicorn
 
 from strata.cluster.unix import HostClient
-from strata.control.accounts import Accounts
+from strata.control import platform
 from strata.control.api.app import make_app
-from strata.control.seal import Seal
-from strata.control.store import Store
-from strata.control.streams import Streams
+from strata.control.observer import Observer
+from strata.control.platform import Platform
 from strata.ending import Ending
 from strata.errors import BadArguments
 from strata.settings import Settings, make_folders, split_listen
@@ -32,7 +31,7 @@ LISTEN_DEADLINE_S: Final = 3.0
 LISTEN_AGAIN_S: Final = 0.1
 
 
-Beside: TypeAlias = Callable[[Accounts, Streams], AbstractAsyncContextManager[None]]
+Beside: TypeAlias = Callable[[Platform], AbstractAsyncContextManager[None]]
 
 
 async def run(
@@ -52,50 +51,37 @@ async def run(
     """
     make_folders(settings)
     listener = await _listen(settings.server.listen)
-    store = Store(settings)
+
+    def connect(observer: Observer) -> HostClient:
+        timeout_s = settings.host.request_timeout_s
+        return HostClient(host_socket, observer.compare_notes, observer.on_notice, timeout_s)
+
     try:
-        await store.open()
-        seal = Seal.load(settings.data_dir / "seal.key")
-        accounts = Accounts(store, settings.server.session_hours)
-        made = await accounts.ensure_admin(settings.admin)
-        if made is not None:
-            # Printed, not logged: the log is kept, this is told once.
-            print(
-                f"\n  Administrator: {settings.admin.email}\n"
-                f"  Password:      {made.reveal()}   (shown this once)\n",
-                flush=True,
-            )
-        async with _services(settings, store, seal, host_socket) as streams:
-            app = make_app(settings, accounts, streams)
+        async with platform.opened(settings, connect) as opened:
+            await _ensure_admin(opened)
             config = uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
+                make_app(opened),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=5,
             )
             log.info("the API listens on http://%s", settings.server.listen)
-            async with beside(accounts, streams) if beside else contextlib.nullcontext():
+            async with beside(opened) if beside else contextlib.nullcontext():
                 await _serve(uvicorn.Server(config), listener, parent)
     finally:
         listener.close()
-        await store.close()
 
 
-@contextlib.asynccontextmanager
-async def _services(
-    settings: Settings, store: Store, seal: Seal, host_socket: Path
-) -> AsyncIterator[Streams]:
-    streams = Streams(settings, store, seal)
-    host = HostClient(
-        host_socket,
-        streams.observer.compare_notes,
-        streams.observer.on_notice,
-        settings.host.request_timeout_s,
-    )
-    streams.start(host)
-    host.start()
-    try:
-        yield streams
-    finally:
-        await host.close()
-        await streams.close()
+async def _ensure_admin(opened: Platform) -> None:
+    made = await opened.users.ensure_admin(opened.settings.admin)
+    if made is not None:
+        # Printed, not logged: the log is kept, this is told once.
+        print(
+            f"\n  Administrator: {opened.settings.admin.email}\n"
+            f"  Password:      {made.reveal()}   (shown this once)\n",
+            flush=True,
+        )
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, parent: int | None) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import math
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -20,54 +25,116 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from strata.errors import BadArguments, HostError, StoreUnavailable
 from strata.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MIGRATION_LOCK: Final = 0x5354524154410001
+"""Of PostgreSQL's advisory locks; ``STRATA`` and a number."""
+
+POOL_SIZE: Final = 10
 
 
 class Store:
-    """Sessions on one database."""
+    """Sessions on one database: SQLite in the data folder, or a PostgreSQL server."""
 
     def __init__(self, settings: Settings) -> None:
-        database = str(settings.data_dir / "strata.db")
-        url = make_url(settings.database.url or URL.create("sqlite+aiosqlite", database=database))
-        self._engine: AsyncEngine = create_async_engine(url, hide_parameters=True)
-        if url.get_backend_name() == "sqlite":
-            event.listen(self._engine.sync_engine, "connect", _tune_sqlite)
+        self._engine = _engine(settings)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     async def open(self) -> None:
-        """Brings the tables to this version's form; a no-op where they have it."""
-        async with self._engine.begin() as connection:
-            await connection.run_sync(_migrate)
-
-    async def ping(self) -> None:
-        """Returns where the database answers; its tables are left as they are.
+        """Brings the tables to this version's form; a no-op where they have it.
 
         Raises:
-            SQLAlchemyError, OSError: it does not.
+            StoreUnavailable: the database does not answer.
+            HostError: it is of a newer version.
         """
-        async with self._engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+        with _told_apart():
+            async with self._engine.begin() as connection:
+                await connection.run_sync(_migrate)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        """A transaction: committed at the end, rolled back on an error."""
-        async with self._sessions() as session, session.begin():
-            yield session
+        """A transaction: committed at the end, rolled back on an error.
+
+        Raises:
+            StoreUnavailable: the database does not answer; nothing was changed.
+        """
+        with _told_apart():
+            async with self._sessions() as session, session.begin():
+                yield session
+
+    async def check(self) -> None:
+        """Returns if the database answers.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        async with self.begin() as session:
+            await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         # A request that is cancelled here must not leave a connection half closed.
         await asyncio.shield(self._engine.dispose())
 
 
+def _engine(settings: Settings) -> AsyncEngine:
+    database = str(settings.data_dir / "strata.db")
+    text = settings.database.url.get_secret_value()
+    url = make_url(text or URL.create("sqlite+aiosqlite", database=database))
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(url, hide_parameters=True)
+        event.listen(engine.sync_engine, "connect", _tune_sqlite)
+        return engine
+    return create_async_engine(
+        url,
+        hide_parameters=True,
+        # A server that was restarted has ended our connections: they are tried before use.
+        pool_pre_ping=True,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=settings.database.timeout_s,
+        connect_args={
+            "connect_timeout": math.ceil(settings.database.timeout_s),
+            "options": f"-c statement_timeout={settings.database.timeout_s * 1000:.0f}",
+            # A server whose machine went away says nothing: the kernel gives it up.
+            "tcp_user_timeout": int(settings.database.timeout_s * 1000),
+        },
+    )
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """A database that is away is its own kind of error; a mistake of ours stays what it is."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        log.warning("the database does not answer: %s", str(cause).strip())
+        raise StoreUnavailable(
+            "the database does not answer, so nothing can be started, changed or looked up now; "
+            "streams that run go on. Try again in a moment, and see the control plane's log"
+        ) from error
+    except DataError as error:  # such as a NUL in a text, for PostgreSQL
+        raise BadArguments(f"the database cannot hold that: {str(error.orig).strip()}") from None
+
+
 def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Two control planes that start at once: the second waits, and finds it done.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise HostError(
+            f"the database is of a newer version than this program ({error}); start the newer "
+            "one again, or restore the backup that was made before the upgrade"
+        ) from None
 
 
 def _tune_sqlite(connection: object, _: ConnectionPoolEntry) -> None:

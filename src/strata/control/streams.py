@@ -15,10 +15,11 @@ from typing import Final
 from strata import ids
 from strata.cluster.ends import ControlEnd
 from strata.control import addresses, lifecycle, tables
-from strata.control.accounts import User
+from strata.control.journal import Journal
 from strata.control.ledger import Ledger
 from strata.control.live import Live
 from strata.control.observer import LOCAL_HOST, Observer
+from strata.control.roles import User
 from strata.control.seal import Seal
 from strata.control.store import Store
 from strata.errors import (
@@ -26,8 +27,8 @@ from strata.errors import (
     Conflict,
     HostUnreachable,
     NoCapacity,
-    NotAllowed,
     NotFound,
+    StoreUnavailable,
     StrataError,
     WorkerFailed,
 )
@@ -70,10 +71,10 @@ class View:
 class Streams:
     """The streams of this installation."""
 
-    def __init__(self, settings: Settings, store: Store, seal: Seal) -> None:
+    def __init__(self, settings: Settings, store: Store, seal: Seal, journal: Journal) -> None:
         self._settings = settings
         self._seal = seal
-        self._ledger = Ledger(store)
+        self._ledger = Ledger(store, journal)
         self.observer = Observer(self._ledger, seal)
         self._host: ControlEnd
 
@@ -100,8 +101,7 @@ class Streams:
             BadUrl, AddressRefused, BadArguments: nothing was begun.
             StrataError: the host could not; the row says why.
         """
-        if not user.may_operate:
-            raise NotAllowed("a viewer cannot start streams; ask for the role of an operator")
+        user.require("operator")
         forwards = await self._check(request)
         slate = addresses.slate(request.slate, self._settings.media_dir)
         psk = make_psk()
@@ -119,7 +119,11 @@ class Streams:
         row.psk_sealed = self._seal.close(psk, f"{row.id}.psk")
         row.forwards_sealed = self._seal.close(Secret(json.dumps(forwards)), f"{row.id}.forwards")
         self.observer.live[row.id] = Live()  # before the row: a start that is under way is ours
-        await self._ledger.add(row, user.id)
+        try:
+            await self._ledger.add(row, user)
+        except BaseException:
+            del self.observer.live[row.id]
+            raise
         order = host_wire.Start(
             row.id,
             psk.reveal(),
@@ -129,7 +133,11 @@ class Streams:
             slate,
             self._settings.host.first_media_timeout_s,
         )
-        await self._start_on_host(order)
+        try:
+            await self._start_on_host(order)
+        except StoreUnavailable:
+            self.observer.give_up(row.id)
+            raise
         view = await self.view(user, row.id)
         return View(view.row, view.live, view.events, psk)
 
@@ -165,17 +173,20 @@ class Streams:
         """Ends a stream and waits until it has ended. One that has is left as it is.
 
         Raises:
-            NotFound, NotAllowed: not this user's to stop.
+            NotAllowed, NotFound: not this user's to stop.
             HostUnreachable: the host does not answer; it is told again once it is back.
         """
+        user.require("operator")
         row = await self._own(user, stream_id)
-        if not user.may_operate:
-            raise NotAllowed("a viewer cannot stop streams; ask for the role of an operator")
         if row.state in lifecycle.OVER:
             return await self.view(user, stream_id)
-        await self._ledger.note(stream_id, "stop_requested", {}, user.id)
+        await self._ledger.note(stream_id, "stop_requested", {}, user)
         await self._ledger.advance(stream_id, "stopping")
-        await self.observer.finish(stream_id)
+        try:
+            await self.observer.finish(stream_id)
+        except StoreUnavailable:  # it has ended, and that is written down later
+            self.observer.catch_up_soon()
+            raise
         return await self.view(user, stream_id)
 
     async def view(self, user: User, stream_id: str) -> View:
@@ -190,7 +201,7 @@ class Streams:
 
     async def visible_to(self, user: User) -> list[View]:
         """The streams that the user may see, the newest first."""
-        rows = await self._ledger.of_owner(None if user.role == "admin" else user.id)
+        rows = await self._ledger.visible_to(user)
         live = self.observer.live
         return [View(row, live.get(row.id), [], is_observed=self.can_start) for row in rows]
 

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from strata.control.accounts import Accounts, User
-from strata.control.api.models import receive_urls
+from strata.control.api.streams import receive_urls
+from strata.control.platform import Platform
+from strata.control.roles import User
 from strata.control.streams import StartRequest, Streams, View
 from strata.demo.nginx import LocalPlatform, end, spawn
 from strata.errors import HostError, StrataError
@@ -28,43 +29,42 @@ POLL_S: Final = 0.2
 
 @asynccontextmanager
 async def running(
-    settings: Settings, platform: LocalPlatform, accounts: Accounts, streams: Streams
+    settings: Settings, destination: LocalPlatform, platform: Platform
 ) -> AsyncIterator[None]:
     """While inside, a test picture is on its way to the local platform."""
     tasks = TaskGroup()
-    tasks.spawn("demo", _broadcast(settings, platform, accounts, streams))
+    tasks.spawn("demo", _broadcast(settings, destination, platform))
     try:
         yield
     finally:
         await tasks.close()
 
 
-async def _broadcast(
-    settings: Settings, platform: LocalPlatform, accounts: Accounts, streams: Streams
-) -> None:
+async def _broadcast(settings: Settings, destination: LocalPlatform, platform: Platform) -> None:
+    streams = platform.streams
     try:
         async with AsyncExitStack() as undo:
-            await platform.start()
-            undo.push_async_callback(platform.stop)
-            user = await accounts.first_admin()
-            view = await _begin(platform, streams, user)
+            await destination.start()
+            undo.push_async_callback(destination.stop)
+            user = await platform.users.first_admin()
+            view = await _begin(destination, streams, user)
             undo.push_async_callback(_stop, streams, user, view.row.id)
             assert view.psk is not None
             sender = await _send(receive_urls(view.row.ports, settings.host), view.psk)
             undo.push_async_callback(end, sender)
             await _until_live(streams, user, view.row.id)
-            _tell(settings, platform, view)
+            _tell(settings, destination, view)
             await sender.wait()
             log.error("the demonstration's sender ended; see its messages above")
     except StrataError as error:
         log.error("the demonstration cannot go on: %s", error.message)
 
 
-async def _begin(platform: LocalPlatform, streams: Streams, user: User) -> View:
+async def _begin(destination: LocalPlatform, streams: Streams, user: User) -> View:
     async with asyncio.timeout(HOST_DEADLINE_S):
         while not streams.can_start:
             await asyncio.sleep(POLL_S)
-    request = StartRequest((platform.rtmp_url,), links=2, name="Demonstration", record=True)
+    request = StartRequest((destination.rtmp_url,), links=2, name="Demonstration", record=True)
     return await streams.begin(user, request)
 
 
@@ -95,14 +95,14 @@ async def _until_live(streams: Streams, user: User, stream_id: str) -> None:
         ) from None
 
 
-def _tell(settings: Settings, platform: LocalPlatform, view: View) -> None:
+def _tell(settings: Settings, destination: LocalPlatform, view: View) -> None:
     api = f"http://{settings.server.listen}"
     print(
         f"""
   On the air: a test picture over two bonded, encrypted RIST links.
 
-    Watch it     {platform.page_url}          (a browser that plays HLS, such as Chromium)
-                 ffplay {platform.rtmp_url}
+    Watch it     {destination.page_url}          (a browser that plays HLS, such as Chromium)
+                 ffplay {destination.rtmp_url}
     Recording    {settings.media_dir}/{view.row.id}-*.ts
     API          {api}/api/docs               (log in with the administrator's password)
     Worker log   {settings.log_dir}/{view.row.id}.log

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from strata.cluster.unix import HostClient
 from strata.control.store import Store
 from strata.doctor.judge import Parts
-from strata.errors import HostError, StrataError
+from strata.errors import HostError, StoreUnavailable, StrataError
 from strata.host import limits
 from strata.host.host import name_of, runtime_path
 from strata.host.packets import Packets
@@ -126,26 +126,19 @@ def free_mb(path: Path) -> float:
 
 async def database(settings: Settings) -> tuple[str, str]:
     """Which database it is, without its secrets, and why it cannot be used, or nothing."""
-    if not settings.database.url:
-        path = settings.data_dir / "strata.db"
-        where = f"SQLite in {path}"
-        if not path.exists():
-            return f"{where}, made at the first start,", unusable(settings.data_dir)
-    else:
-        try:
-            where = make_url(settings.database.url).render_as_string(hide_password=True)
-        except SQLAlchemyError as error:
-            return "database.url", str(error)
+    url = settings.database.url.get_secret_value()
+    path = settings.data_dir / "strata.db"
+    where = make_url(url).render_as_string(hide_password=True) if url else f"SQLite in {path}"
+    if not url and not path.exists():
+        return f"{where}, made at the first start,", unusable(settings.data_dir)
+    store = Store(settings)
     try:
-        store = Store(settings)
-    except (SQLAlchemyError, ImportError) as error:  # a driver that is not installed
-        return where, str(error)
-    try:
-        await asyncio.wait_for(store.ping(), DEADLINE_S)
+        await asyncio.wait_for(store.check(), DEADLINE_S)
     except TimeoutError:
         return where, f"no answer in {DEADLINE_S:.0f} s"
-    except (SQLAlchemyError, OSError) as error:
-        return where, str(getattr(error, "orig", None) or error)
+    except (StoreUnavailable, SQLAlchemyError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
+        return where, str(getattr(cause, "orig", None) or cause).strip()
     finally:
         await store.close()
     return where, ""

@@ -1,4 +1,4 @@
-"""Streams with a real database and a host that does as it is told."""
+"""The platform with a real database and a host that does as it is told."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
+from argon2 import PasswordHasher
 from sqlalchemy import select
 
-from strata import settings
-from strata.control import lifecycle, tables
-from strata.control.accounts import User
-from strata.control.seal import Seal
+from strata.control import lifecycle, platform, tables
+from strata.control.platform import Platform
+from strata.control.roles import User
 from strata.control.store import Store
 from strata.control.streams import StartRequest, Streams, View
+from strata.settings import Settings
 from strata.wire import host as wire
 from strata.wire import worker as worker_wire
-from support.database import make_database
 from support.fake_host import FakeHost
 
 DEADLINE_S = 20.0
 KEY = "canary-stream-key"
 URL = f"rtmp://127.0.0.1/live/{KEY}"
-SEAL = Seal(bytes(32))
+PASSWORD = "canary-password"
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 ADMIN = User("usr_admin", "admin@example.org", "admin")
 OWNER = User("usr_owner", "owner@example.org", "operator")
@@ -39,28 +39,45 @@ CLOSED = worker_wire.Forward("fwd_1", "rtmp", "stopped", "rtmp://127.0.0.1/live/
 
 
 class Stage:
-    def __init__(self, folder: Path) -> None:
-        self.settings = settings.load(data_dir=folder, forward={"allow_private": True})
-        self.store = Store(self.settings)
-        self.host = FakeHost()
-        self.streams = self.new_streams()
+    """A platform with some people and a host in memory."""
 
-    def new_streams(self) -> Streams:
-        """As a control plane that was started anew has them."""
-        streams = Streams(self.settings, self.store, SEAL)
-        streams.start(self.host)
-        return streams
+    def __init__(self, loaded: Settings) -> None:
+        self.settings = loaded
+        self.host = FakeHost()
+        self.platform: Platform
+        self._running = contextlib.AsyncExitStack()
 
     async def open(self) -> None:
-        await make_database(self.settings.data_dir)
+        self.platform = await self._running.enter_async_context(
+            platform.opened(self.settings, lambda observer: self.host)
+        )
+
+    async def close(self) -> None:
+        await self._running.aclose()
+
+    async def restart(self) -> None:
+        """As when the control plane is started anew; the host knows nothing of it."""
+        await self.close()
+        await self.open()
+
+    @property
+    def store(self) -> Store:
+        return self.platform.store
+
+    @property
+    def streams(self) -> Streams:
+        return self.platform.streams
+
+    async def add_people(self) -> None:
         async with self.store.begin() as session:
             for user in (ADMIN, OWNER, OTHER, VIEWER):
                 session.add(
                     tables.User(
                         id=user.id,
                         email=user.email,
-                        password_hash="x",
+                        password_hash=PASSWORD_HASH,
                         role=user.role,
+                        sees=list(user.others),
                         created_at=datetime.now(UTC),
                     )
                 )
@@ -109,9 +126,11 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(folder: Path) -> AsyncIterator[Stage]:
-    one = Stage(folder)
+async def staged(loaded: Settings) -> AsyncIterator[Stage]:
+    one = Stage(loaded)
     await one.open()
-    yield one
-    await one.streams.close()
-    await one.store.close()
+    try:
+        await one.add_people()
+        yield one
+    finally:
+        await one.close()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from strata import ids
 from strata.control import lifecycle, tables
-from strata.control.accounts import User
+from strata.control.roles import User
 from strata.wire import worker as worker_wire
 from unit.control.stage import (
     ADMIN,
@@ -22,14 +20,7 @@ from unit.control.stage import (
     RECEIVING,
     STALLED,
     Stage,
-    staged,
 )
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(tmp_path) as one:
-        yield one
 
 
 async def test_an_end_is_final(stage: Stage) -> None:
@@ -88,7 +79,7 @@ async def add(stage: Stage, owner: User = OWNER) -> str:
         psk_sealed=b"",
         forwards_sealed=b"",
     )
-    await stage.streams._ledger.add(row, owner.id)
+    await stage.streams._ledger.add(row, owner)
     return row.id
 
 
@@ -139,14 +130,14 @@ async def test_what_is_over_is_not_unfinished(stage: Stage) -> None:
 async def test_whose_streams_are_listed(stage: Stage) -> None:
     first, second = await add(stage, OWNER), await add(stage, OTHER)
     ledger = stage.streams._ledger
-    assert [row.id for row in await ledger.of_owner(None)] == [second, first]
-    assert [row.id for row in await ledger.of_owner(OTHER.id)] == [second]
+    assert [row.id for row in await ledger.visible_to(ADMIN)] == [second, first]
+    assert [row.id for row in await ledger.visible_to(OTHER)] == [second]
 
 
 async def test_what_is_noted_is_told_with_who_did_it(stage: Stage) -> None:
     ledger, id = stage.streams._ledger, await add(stage)
     await ledger.note(id, "alarms", {"alarms": []})
-    await ledger.note(id, "stop_requested", {}, ADMIN.id)
+    await ledger.note(id, "stop_requested", {}, ADMIN)
     events = await ledger.latest(id, 2)
     assert [(each.type, each.user_id) for each in events] == [
         ("alarms", None),

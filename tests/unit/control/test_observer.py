@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -26,15 +24,7 @@ from unit.control.stage import (
     STALLED,
     URL,
     Stage,
-    staged,
 )
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(tmp_path) as one:
-        yield one
-
 
 # As it comes.
 
@@ -125,7 +115,7 @@ async def test_what_the_host_said_last_is_written_down_before_closing(stage: Sta
     ids = [(await stage.begin()).row.id for _ in range(5)]
     for id in ids:
         stage.streams.observer.on_notice(wire.Ended(id, "user_stop", "stopped on request"))
-    await stage.streams.close()
+    await stage.restart()
     assert {(await stage.row(id)).state for id in ids} == {"ended"}
 
 
@@ -226,8 +216,7 @@ async def test_a_control_plane_that_was_started_anew_knows_what_runs(stage: Stag
     id = (await stage.begin()).row.id
     await stage.hear(id, RECEIVING, CONNECTING)
     stage.host.running[id] = [RECEIVING, ON_AIR, worker_wire.Program("live", "live")]
-    await stage.streams.close()
-    stage.streams = stage.new_streams()
+    await stage.restart()
     assert (await stage.streams.view(OWNER, id)).live is None
     await stage.streams.observer.compare_notes()
     view = await stage.streams.view(OWNER, id)
@@ -248,8 +237,7 @@ async def test_a_start_that_control_did_not_live_to_see_is_taken_over(stage: Sta
     with pytest.raises(asyncio.CancelledError):
         await stage.begin()
     stage.host.before_answer = None
-    await stage.streams.close()
-    stage.streams = stage.new_streams()
+    await stage.restart()
     row = await stage.only_row()
     assert row.state == "starting"
     await stage.streams.observer.compare_notes()
@@ -341,8 +329,7 @@ async def test_what_is_said_while_notes_are_compared_is_newer(stage: Stage) -> N
     id = (await stage.begin()).row.id
     await stage.hear(id, RECEIVING, CONNECTING)
     stage.host.running[id] = [RECEIVING, CONNECTING]
-    await stage.streams.close()
-    stage.streams = stage.new_streams()
+    await stage.restart()
 
     async def say_more(request: wire.Request) -> None:
         stage.streams.observer.on_notice(wire.WorkerSaid(id, ON_AIR))

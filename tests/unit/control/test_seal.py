@@ -78,3 +78,31 @@ def test_a_file_that_holds_no_key_is_told_and_kept(tmp_path: Path, content: byte
     with pytest.raises(HostError, match="does not hold a key of 32 bytes; restore it"):
         Seal.load(path)
     assert path.read_bytes() == content
+
+
+def test_a_new_key_closes_and_the_old_one_still_opens(tmp_path: Path) -> None:
+    seal = Seal.load(tmp_path / "seal.key")
+    old = seal.close(Secret("canary-key"), "place")
+    seal.add_key()
+    assert seal.is_rotating
+    new = seal.close(Secret("canary-key"), "place")
+    for known in (seal, Seal.load(tmp_path / "seal.key")):
+        assert (
+            known.open(old, "place").reveal() == known.open(new, "place").reveal() == "canary-key"
+        )
+        assert known.is_rotating
+    seal.drop_old_keys()
+    for known in (seal, Seal.load(tmp_path / "seal.key")):
+        assert known.open(new, "place").reveal() == "canary-key"
+        assert not known.is_rotating
+        with pytest.raises(HostError, match="do not belong together"):
+            known.open(old, "place")
+    assert (tmp_path / "seal.key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["seal.key"]
+
+
+def test_a_seal_that_lies_nowhere_may_have_another_key() -> None:
+    seal = Seal(bytes(KEY_BYTES))
+    seal.add_key()
+    seal.drop_old_keys()
+    assert seal.open(seal.close(Secret("x"), "place"), "place").reveal() == "x"

@@ -11,13 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from argon2 import PasswordHasher
 
 from strata import settings
 from strata.cluster.unix import HostServer
-from strata.control import accounts, service
-from strata.control.accounts import Accounts
-from strata.control.streams import Streams
+from strata.control import service
+from strata.control.platform import Platform
 from strata.errors import BadArguments, HostError
 from strata.settings import Settings
 from strata.wire import host as wire
@@ -25,13 +23,6 @@ from support.control import Place, eventually, place
 from support.ports import free_tcp_port
 
 DEADLINE_S = 30.0
-
-
-@pytest.fixture(autouse=True)
-def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What argon2 costs is not what is tested."""
-    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(accounts, "PasswordHasher", lambda: cheap)
 
 
 @pytest.fixture
@@ -127,10 +118,11 @@ async def test_what_runs_beside_ends_before_what_it_uses(here: Place) -> None:
     told: list[str] = []
 
     @contextlib.asynccontextmanager
-    async def beside(users: Accounts, streams: Streams) -> AsyncIterator[None]:
-        told.append((await users.first_admin()).role)
+    async def beside(opened: Platform) -> AsyncIterator[None]:
+        user = await opened.users.first_admin()
+        told.append(user.role)
         yield
-        told.append(f"{len(await streams.visible_to(await users.first_admin()))} streams")
+        told.append(f"{len(await opened.streams.visible_to(user))} streams")
 
     async with running(loaded, here.run / "nowhere.sock", beside=beside):
         assert told == ["admin"]

@@ -2,24 +2,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from sqlalchemy.dialects import sqlite
 
-from strata import settings
 from strata.control import tables
 from strata.control.store import Store
 from strata.control.tables import UtcDateTime
-from support.database import make_database
+from strata.settings import Settings
 
 MOMENT = datetime(2026, 1, 31, 12, 0, 0, 123_456, tzinfo=UTC)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    one = Store(settings.load(data_dir=tmp_path))
-    await make_database(tmp_path)
+async def store(loaded: Settings) -> AsyncIterator[Store]:
+    one = Store(loaded)
     async with one.begin() as session:
         session.add(
             tables.User(
@@ -38,10 +35,13 @@ async def test_a_moment_comes_back_with_its_zone(store: Store) -> None:
     assert row.created_at.utcoffset() == timedelta(0)
 
 
-def test_what_a_database_returns_with_a_zone_is_kept() -> None:
+def test_what_a_database_returns_in_another_zone_is_the_same_moment() -> None:
     dialect = sqlite.dialect()  # type: ignore[no-untyped-call]
     elsewhere = MOMENT.astimezone(timezone(timedelta(hours=2)))
-    assert UtcDateTime().process_result_value(elsewhere, dialect) is elsewhere
+    found = UtcDateTime().process_result_value(elsewhere, dialect)
+    assert found == MOMENT
+    assert found is not None
+    assert found.utcoffset() == timedelta(0)
     assert UtcDateTime().process_result_value(None, dialect) is None
     assert UtcDateTime().process_result_value(MOMENT.replace(tzinfo=None), dialect) == MOMENT
 
@@ -62,7 +62,7 @@ async def test_a_stream_comes_back_as_it_was_stored(store: Store) -> None:
         )
         session.add(
             tables.Event(
-                id="evt_1", at=MOMENT, stream_id="str_1", type="state", data={"to": "live", "n": 1}
+                id="evt_1", at=MOMENT, subject="str_1", type="state", data={"to": "live", "n": 1}
             )
         )
     async with store.begin() as session:

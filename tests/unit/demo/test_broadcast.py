@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from argon2 import PasswordHasher
 
 from strata import settings
-from strata.control import accounts, tables
-from strata.control.accounts import Accounts, User
-from strata.control.seal import Seal
-from strata.control.store import Store
-from strata.control.streams import Streams, View
+from strata.control import platform, tables
+from strata.control.platform import Platform
+from strata.control.roles import User
+from strata.control.streams import View
 from strata.demo import broadcast, nginx
 from strata.demo.nginx import LocalPlatform
 from strata.errors import HostUnreachable, PartMissing
@@ -24,7 +22,7 @@ from strata.secrets import Secret
 from strata.wire import host as wire
 from strata.wire import worker
 from support.children import until
-from support.database import make_database
+from support.database import Databases
 from support.fake_host import FakeHost
 
 DEADLINE_S = 20.0
@@ -49,15 +47,11 @@ class FakePlatform:
 
 
 class Stage:
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings = settings.load(
-            data_dir=folder, forward={"allow_private": True}, host={"public_host": "10.0.0.1"}
-        )
-        self.store = Store(self.settings)
-        self.accounts = Accounts(self.store, 1.0)
-        self.host = FakeHost()
-        self.streams = Streams(self.settings, self.store, Seal(bytes(32)))
-        self.streams.start(self.host)
+    def __init__(self, opened: Platform, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened = opened
+        self.settings = opened.settings
+        self.host = host
+        self.streams = opened.streams
         self.platform = FakePlatform()
         self.sender: asyncio.subprocess.Process | None = None
         self.sent_to: tuple[list[str], Secret] | None = None
@@ -77,7 +71,7 @@ class Stage:
 
     def running(self) -> broadcast.AbstractAsyncContextManager[None]:  # type: ignore[name-defined]
         platform = cast("LocalPlatform", self.platform)
-        return broadcast.running(self.settings, platform, self.accounts, self.streams)
+        return broadcast.running(self.settings, platform, self.opened)
 
     async def view(self) -> View:
         [view] = await self.streams.visible_to(ADMIN)
@@ -93,30 +87,29 @@ class Stage:
             self.streams.observer.on_notice(wire.WorkerSaid(id, event))
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What argon2 costs is not what is tested."""
-    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(accounts, "PasswordHasher", lambda: cheap)
-
-
 @pytest.fixture
-async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    one = Stage(tmp_path, monkeypatch)
-    await make_database(tmp_path)
-    async with one.store.begin() as session:
-        session.add(
-            tables.User(
-                id=ADMIN.id,
-                email=ADMIN.email,
-                password_hash="x",
-                role=ADMIN.role,
-                created_at=datetime.now(UTC),
+async def stage(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    loaded = settings.load(
+        data_dir=tmp_path,
+        database=await databases.make("sqlite", tmp_path),
+        forward={"allow_private": True},
+        host={"public_host": "10.0.0.1"},
+    )
+    host = FakeHost()
+    async with platform.opened(loaded, lambda observer: host) as opened:
+        async with opened.store.begin() as session:
+            session.add(
+                tables.User(
+                    id=ADMIN.id,
+                    email=ADMIN.email,
+                    password_hash="x",
+                    role=ADMIN.role,
+                    created_at=datetime.now(UTC),
+                )
             )
-        )
-    yield one
-    await one.streams.close()
-    await one.store.close()
+        yield Stage(opened, host, monkeypatch)
 
 
 async def test_from_the_platform_to_the_air_and_back(

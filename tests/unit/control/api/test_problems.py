@@ -98,16 +98,23 @@ async def test_every_error_has_a_status_by_whose_fault_it_is(
         (errors.NotAllowed, 403),
         (errors.NotFound, 404),
         (errors.Conflict, 409),
+        (errors.TooManyTries, 429),
         (errors.BadUrl, 422),
         (errors.AddressRefused, 422),
         (errors.BadArguments, 422),
         (errors.NoCapacity, 503),
         (errors.HostUnreachable, 503),
+        (errors.StoreUnavailable, 503),
     ],
 )
 async def test_statuses(stage: Stage, kind: type[StrataError], status: int) -> None:
     stage.raised = kind("x")
     assert (await stage.http.get("/fail")).status_code == status
+
+
+async def test_how_long_to_wait_is_told(stage: Stage) -> None:
+    stage.raised = errors.TooManyTries("later", wait_s=3.2)
+    assert (await stage.http.get("/fail")).headers["retry-after"] == "4"
 
 
 @pytest.mark.parametrize(

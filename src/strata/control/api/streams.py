@@ -1,4 +1,4 @@
-"""Bodies of requests and answers."""
+"""Streams: starting, watching and stopping them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,21 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
 
 from strata.control import lifecycle
-from strata.control.accounts import User
+from strata.control.api.access import At, Operator, Viewer
+from strata.control.api.body import Body
+from strata.control.api.events import EventOut
 from strata.control.streams import StartRequest, View
 from strata.secrets import Secret
 from strata.settings import Host
-from strata.wire import host as host_wire
+
+router = APIRouter(prefix="/api/streams", tags=["streams"])
 
 FORWARDS_MAX = 16
 LINKS_MAX = 8
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Login(Body):
-    email: str = Field(max_length=254)
-    password: SecretStr = Field(max_length=1024)
-
-
-class UserOut(BaseModel):
-    id: str
-    email: str
-    role: str
-
-    @classmethod
-    def of(cls, user: User) -> UserOut:
-        return cls(id=user.id, email=user.email, role=user.role)
-
-
-class LoginOut(BaseModel):
-    token: str
-    user: UserOut
 
 
 class StreamIn(Body):
@@ -77,38 +57,6 @@ class AlarmOut(BaseModel):
     kind: str
     detail: str
     forward: str | None
-
-
-class HostOut(BaseModel):
-    """How full a host is, as it last told; figures are null before it has."""
-
-    id: str
-    connected: bool
-    streams: int | None
-    free_ports: int | None
-    cpu_cores: float | None
-    used_cpu_cores: float | None
-    memory_mb: float | None
-    used_memory_mb: float | None
-    egress_kbps: float | None
-    used_egress_kbps: float | None
-    free_disk_mb: float | None
-    limits: str | None
-    warnings: list[str]
-
-    @classmethod
-    def of(cls, id: str, connected: bool, load: host_wire.Load | None) -> HostOut:
-        names = [name for name in cls.model_fields if name not in ("id", "connected", "warnings")]
-        told = {name: getattr(load, name) if load is not None else None for name in names}
-        return cls(
-            id=id, connected=connected, warnings=load.warnings if load is not None else [], **told
-        )
-
-
-class EventOut(BaseModel):
-    at: datetime
-    type: str
-    data: dict[str, Any]
 
 
 class StreamOut(BaseModel):
@@ -191,7 +139,32 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "alarms": [AlarmOut(**msgspec.structs.asdict(each)) for each in live.alarms]
         if live
         else [],
-        "events": [EventOut(at=each.at, type=each.type, data=each.data) for each in view.events],
+        "events": [EventOut.of(each) for each in view.events],
         "created_at": row.created_at,
         "ended_at": row.ended_at,
     }
+
+
+@router.get("")
+async def list_streams(at: At, caller: Viewer) -> list[StreamOut]:
+    """The newest first."""
+    views = await at.streams.visible_to(caller)
+    return [StreamOut.of(view, at.settings.host) for view in views]
+
+
+@router.post("", status_code=201)
+async def start_stream(at: At, caller: Operator, body: StreamIn) -> StartedOut:
+    """Answered when a sender may start."""
+    view = await at.streams.begin(caller, body.request())
+    return StartedOut.started(view, at.settings.host)
+
+
+@router.get("/{stream_id}")
+async def get_stream(at: At, caller: Viewer, stream_id: str) -> StreamOut:
+    return StreamOut.of(await at.streams.view(caller, stream_id), at.settings.host)
+
+
+@router.post("/{stream_id}/stop")
+async def stop_stream(at: At, caller: Operator, stream_id: str) -> StreamOut:
+    """Answered when it has ended."""
+    return StreamOut.of(await at.streams.stop(caller, stream_id), at.settings.host)

@@ -1,0 +1,61 @@
+"""Who calls: what routes ask for before they do anything."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+from strata.control.platform import Platform
+from strata.control.roles import User
+from strata.errors import NotAllowed
+
+_bearer = HTTPBearer(
+    auto_error=False, description="from POST /api/auth/login, or an API token of POST /api/tokens"
+)
+
+
+def _platform(request: Request) -> Platform:
+    platform: Platform = request.app.state.platform
+    return platform
+
+
+async def _token(
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> str:
+    if credentials is None:
+        raise HTTPException(401, "log in first: POST /api/auth/login gives a token")
+    return credentials.credentials
+
+
+At: TypeAlias = Annotated[Platform, Depends(_platform)]
+Token: TypeAlias = Annotated[str, Depends(_token)]
+
+
+async def _viewer(at: At, token: Token) -> User:
+    try:
+        return await at.logins.user_of(token)
+    except NotAllowed as error:
+        raise HTTPException(401, error.message) from None
+
+
+Viewer: TypeAlias = Annotated[User, Depends(_viewer)]
+"""Whoever is logged in."""
+
+
+async def _operator(caller: Viewer) -> User:
+    # Services ask, too. Here it comes before the body is read: who may not do it at all need
+    # not be told how it is written.
+    caller.require("operator")
+    return caller
+
+
+async def _admin(caller: Viewer) -> User:
+    caller.require("admin")
+    return caller
+
+
+Operator: TypeAlias = Annotated[User, Depends(_operator)]
+Admin: TypeAlias = Annotated[User, Depends(_admin)]
