@@ -15,6 +15,8 @@ FILES: Final = 4096
 ROOMY_MB: Final = 10 * 1024.0
 """Three hours of a recording at 8 Mbps."""
 PORTS_NAMED: Final = 4
+NOTHING: Final = "nothing"
+"""How a host without limits describes them; its warning says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +242,9 @@ def host(streams: int, free_ports: int, limits: str, warnings: Iterable[str]) ->
 
 def rules(limits: str, warnings: Iterable[str]) -> list[Finding]:
     """What holds workers in their bounds."""
-    told = [each for each in warnings if each]
-    return [
-        Finding("limits", "ok", f"workers are limited by {limits}"),
-        *(Finding("limits", "warning", each, _mend_limits(each)) for each in told),
-    ]
+    told = [Finding("limits", "warning", each, _mend_limits(each)) for each in warnings if each]
+    is_limited = limits != NOTHING
+    return [Finding("limits", "ok", f"workers are limited by {limits}")] * is_limited + told
 
 
 def _mend_limits(warning: str) -> str:
@@ -261,7 +261,8 @@ def sockets(path: str, problem: str) -> Finding:
             "sockets",
             "error",
             f"the folder for sockets, {path}, cannot be used: {problem}",
-            "set host.runtime_dir to a folder of this user below /run",
+            f"install -d -m 0700 -o strata -g strata {path} for the services of script/install "
+            "(they make it at their start), or another host.runtime_dir",
         )
     return Finding("sockets", "ok", f"{path} can be used")
 

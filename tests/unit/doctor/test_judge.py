@@ -129,7 +129,7 @@ def test_a_host_that_runs_tells_itself() -> None:
     ],
 )
 def test_what_holds_no_worker_has_its_own_mend(warning: str, mend: str) -> None:
-    _, found = judge.rules("nothing", ["", warning])
+    [found] = judge.rules("nothing", ["", warning])
     assert (found.level, found.text) == ("warning", warning)
     assert mend in found.mend
 
