@@ -6,17 +6,21 @@ Of the installation only the environment is not made anew, because there is no n
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from support import release
-from support.children import until
+from support.children import Child, until
 from support.control import Api, eventually
 
 pytestmark = [
@@ -149,18 +153,42 @@ def is_as_it_should_be(pid: int, stream_id: str) -> None:
     assert stream_id in run("nft", "list", "ruleset")
 
 
-async def test_services(installed: None) -> None:
+def sees_no_key(pid: int) -> None:
+    """Who takes media apart cannot read what opens the secrets."""
+    assert len((DATA / "seal.key").read_bytes()) == 32
+    assert Path(f"/proc/{pid}/root/{DATA}/seal.key").read_bytes() == b""
+
+
+@asynccontextmanager
+async def sending(folder: Path, started: dict[str, Any]) -> AsyncIterator[None]:
+    """A test picture, small enough for this machine, to each port of a stream."""
+    to = [word for port in started["ports"] for word in ("--to", f"rist://127.0.0.1:{port}")]
+    size = ("--size", "160x90", "--fps", "24", "--bitrate-kbps", "200")
+    command = (sys.executable, "-I", "-m", "strata.sender", *to, *size, "--secrets-stdin")
+    psk = json.dumps({"psk": started["psk"]}).encode() + b"\n"
+    sender = Child(command, folder / "sender.log", stdin=psk)
+    try:
+        yield
+    finally:
+        await sender.end(DEADLINE_S)
+
+
+def is_on_air(stream: dict[str, Any]) -> bool:
+    return bool(stream["on_air"]) and stream["program"]["video"] == "live"
+
+
+async def test_services(installed: None, tmp_path: Path) -> None:
     await ready()
-    async with await log_in() as api:
+    async with await log_in() as api, AsyncExitStack() as field:
         [host] = (await api.http.get("/api/hosts")).json()
         assert (host["limits"], host["warnings"]) == ("cgroup v2: cpu, memory, pids", [])
-        id = (await api.start(record=True))["id"]
-        await api.until(id, lambda stream: stream["state"] == "waiting", "waits", DEADLINE_S)
+        started = await api.start(record=True)
+        id = started["id"]
         pid = worker_of(id)
         is_as_it_should_be(pid, id)
-        # Who takes media apart cannot read the key of the secrets.
-        assert (DATA / "seal.key").stat().st_size > 0
-        assert Path(f"/proc/{pid}/root/{DATA}/seal.key").read_bytes() == b""
+        sees_no_key(pid)
+        await field.enter_async_context(sending(tmp_path, started))
+        await api.until(id, is_on_air, "on the air", DEADLINE_S)
 
         for unit in ("strata-host", "strata-control"):
             before = main_pid(unit)
@@ -169,6 +197,8 @@ async def test_services(installed: None) -> None:
             await ready()
             assert worker_of(id) == pid
             is_as_it_should_be(pid, id)
+            await api.until(id, is_on_air, "on the air", DEADLINE_S)
+        assert (await api.http.post("/api/seal/rotate")).status_code == 200
         os.kill(before := main_pid("strata-host"), signal.SIGKILL)
         await another_pid("strata-host", before)
         await ready()
@@ -178,8 +208,12 @@ async def test_services(installed: None) -> None:
         assert worker_of(id) == pid
         second = (await api.start(record=True))["id"]
         is_as_it_should_be(worker_of(second), second)
+        sees_no_key(worker_of(second))
         await api.stop(second)
-        assert (await api.get(id))["state"] == "waiting"
+        await api.until(id, is_on_air, "on the air", DEADLINE_S)
+        [recording] = (DATA / "media").glob(f"{id}*.ts")
+        written = recording.stat().st_size
+        await until(lambda: recording.stat().st_size > written, DEADLINE_S, "it is recorded")
 
         run("systemctl", "kill", "--signal=TERM", "strata-host")
         stream = await api.until(id, lambda one: one["state"] == "ended", "ended", DEADLINE_S)
