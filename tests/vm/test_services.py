@@ -222,9 +222,18 @@ async def test_services(installed: None, tmp_path: Path) -> None:
         await ready()
         assert state_of("strata-host") == "active"
 
+        # Whoever kills what holds the group of the workers finds all in order afterwards.
+        before = main_pid("strata-host")
+        os.kill(main_pid("strata-workers"), signal.SIGKILL)
+        await another_pid("strata-host", before)
+        await ready()
+        told = json.loads(run("strata", "doctor", "--json"))
+        assert {each["level"] for each in told if each["name"] in ("host", "limits")} == {"ok"}
+
         id = (await api.start(record=True))["id"]
         await api.until(id, lambda stream: stream["state"] == "waiting", "waits", DEADLINE_S)
         pid = worker_of(id)
+        is_as_it_should_be(pid, id)
         await asyncio.to_thread(run, "systemctl", "stop", "strata-workers")
         assert not Path(f"/proc/{pid}").exists()
         assert (state_of("strata-host"), state_of("strata-control")) == ("inactive", "active")
