@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -134,6 +135,7 @@ def doctor(
     from strata.doctor import finding
     from strata.doctor.examination import examine
 
+    logs.set_up("doctor", logging.ERROR)  # what is worth a warning is a finding
     loaded, problem = None, ""
     try:
         loaded = load(config, listen, data_dir, port_range, public_host)

@@ -138,7 +138,7 @@ async def database(settings: Settings) -> tuple[str, str]:
         return where, f"no answer in {DEADLINE_S:.0f} s"
     except (StoreUnavailable, SQLAlchemyError, OSError) as error:
         cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-        return where, str(getattr(cause, "orig", None) or cause).strip()
+        return where, " ".join(str(getattr(cause, "orig", None) or cause).split())
     finally:
         await store.close()
     return where, ""
