@@ -13,6 +13,7 @@ import typer
 import strata
 from strata import logs, settings
 from strata.errors import BadArguments, StrataError
+from strata.secrets import keep_out_of_core_files
 from strata.settings import Settings
 
 app = typer.Typer(
@@ -169,6 +170,7 @@ def load(
 
 def main() -> None:
     """Runs the command; an error that we raised on purpose is one line, not a traceback."""
+    keep_out_of_core_files()
     try:
         app()
     except StrataError as error:

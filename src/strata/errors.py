@@ -8,6 +8,7 @@
     |   +-- NotAllowed             no login, a wrong login, or another user's stream
     |   +-- NotFound
     |   +-- Conflict               not in the state that the thing is in
+    |       +-- NoPicture          nothing is on the air that could be shown
     |   +-- TooManyTries           wait a moment: somebody may be guessing
     +-- SenderError                the media from the field cannot be used
     |   +-- UnsupportedMedia       a codec that the container of a forward cannot carry
@@ -26,6 +27,7 @@
         +-- StoreUnavailable       the database does not answer
         +-- WorkerFailed           a worker that did not start or died
         +-- SlateUnavailable       nothing can be shown while media is missing
+        +-- PictureUnavailable     what is on the air cannot be shown here
 
 A message says what happened, what it means and what to do, and never carries a secret.
 ``code`` is stable and meant for programs; ``can_retry`` tells whether the same request
@@ -76,6 +78,10 @@ class NotFound(OperatorError):
 
 class Conflict(OperatorError):
     code = "conflict"
+
+
+class NoPicture(Conflict):
+    code = "no_picture"
 
 
 class TooManyTries(OperatorError):
@@ -175,3 +181,8 @@ class WorkerFailed(HostError):
 
 class SlateUnavailable(HostError):
     code = "slate_unavailable"
+
+
+class PictureUnavailable(HostError):
+    code = "picture_unavailable"
+    can_retry = True

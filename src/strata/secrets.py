@@ -59,6 +59,20 @@ def make_psk(length: int = 32) -> Secret:
     return Secret("".join(secrets.choice(_ALPHABET) for _ in range(length)))
 
 
+def keep_out_of_core_files() -> None:
+    """Has the kernel write nothing of this process's memory, nor its children's, when it crashes.
+
+    The limit is one byte, not none: a core file that is piped to a program
+    (``kernel.core_pattern``) is bound by no limit but that one, which stands for "not at all"
+    (Linux, fs/coredump.c).
+    """
+    import resource  # not on the way of who only redacts
+
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    most = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
 def psk_problem(psk: str) -> str | None:
     """What is wrong with a pre-shared key, or None. The key itself is never repeated."""
     if not (psk.isascii() and psk.isprintable()):

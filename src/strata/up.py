@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from strata.errors import BadArguments, PartMissing
@@ -25,6 +25,8 @@ STEADY_S: Final = 10.0
 AGAIN_S: Final = 0.25
 AGAIN_MAX_S: Final = 15.0
 STOP_DEADLINE_S: Final = 30.0
+
+NOT_FOR_HOSTS: Final = ("STRATA_ADMIN", "STRATA_DATABASE")
 
 
 async def run(arguments: list[str], demo: bool) -> int:
@@ -73,6 +75,7 @@ class Child:
         self.name = name
         parent = ("--parent", str(os.getpid()))
         self._command = [sys.executable, "-I", "-m", "strata", name, *parent, *arguments]
+        self._environment = environment(name, os.environ)
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -87,7 +90,7 @@ class Child:
             started_at = time.monotonic()
             # A session of its own: Ctrl-C reaches us alone, and we stop them in order.
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, start_new_session=True
+                *self._command, start_new_session=True, env=self._environment
             )
             status = await self._process.wait()
             if self._stopping:
@@ -117,3 +120,11 @@ class Child:
             log.error("%s did not stop in %.0f s and is killed", self.name, STOP_DEADLINE_S)
             process.kill()
             await process.wait()
+
+
+def environment(name: str, own: Mapping[str, str]) -> dict[str, str]:
+    """What one of the two is given: the host needs no database and no administrator, so it
+    does not get their passwords."""
+    if name != "host":
+        return dict(own)
+    return {key: value for key, value in own.items() if not key.upper().startswith(NOT_FOR_HOSTS)}

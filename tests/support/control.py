@@ -217,6 +217,23 @@ class Api:
         await self.http.aclose()
 
 
+async def readiness(url: str) -> int | None:
+    """What /readyz answers there; None where nobody does."""
+    async with Api(url) as api:
+        try:
+            return (await api.http.get("/readyz")).status_code
+        except httpx.TransportError:
+            return None
+
+
+async def log_in(url: str, email: str = EMAIL, password: str = PASSWORD) -> Api:
+    """A client with a login."""
+    async with Api(url) as api:
+        answer = await api.http.post("/api/auth/login", json={"email": email, "password": password})
+    assert answer.status_code == 200, answer.text
+    return Api(url, answer.json()["token"])
+
+
 class StrataUp:
     """``strata up``, with ports and folders that nobody else has.
 
@@ -273,20 +290,11 @@ class StrataUp:
 
     async def readiness(self) -> int | None:
         """What /readyz answers; None where nobody does."""
-        async with Api(self.url) as api:
-            try:
-                return (await api.http.get("/readyz")).status_code
-            except httpx.TransportError:
-                return None
+        return await readiness(self.url)
 
     async def log_in(self, email: str = EMAIL, password: str = PASSWORD) -> Api:
         """A client with a login."""
-        async with Api(self.url) as api:
-            answer = await api.http.post(
-                "/api/auth/login", json={"email": email, "password": password}
-            )
-        assert answer.status_code == 200, answer.text
-        return Api(self.url, answer.json()["token"])
+        return await log_in(self.url, email, password)
 
     def pid_of(self, half: Literal["host", "control"]) -> int | None:
         """The process that is this half now."""

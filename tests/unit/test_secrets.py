@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import subprocess
+import sys
 from urllib.parse import quote
 
 import pytest
@@ -233,3 +235,14 @@ def test_of_a_local_path_nothing_is_hidden() -> None:
 @given(st.text())
 def test_anything_can_be_redacted(text: str) -> None:
     assert isinstance(redact_url(text), str)
+
+
+def test_a_crash_leaves_no_memory_behind() -> None:
+    code = (
+        "import os, resource; from strata.secrets import keep_out_of_core_files as keep;"
+        "keep(); keep(); print(resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() in ("(1, 1)", "(0, 0)")

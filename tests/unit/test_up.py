@@ -208,3 +208,15 @@ async def test_a_half_that_cannot_be_started_at_all_ends_it(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
     assert await asyncio.wait_for(up.run([], demo=False), DEADLINE_S) == 70
     assert "task host ended with an error" in caplog.text
+
+
+def test_the_host_gets_no_password_of_what_it_does_not_use() -> None:
+    own = {
+        "PATH": "/bin",
+        "STRATA_ADMIN_PASSWORD": "canary",
+        "STRATA_ADMIN__PASSWORD": "canary",
+        "strata_database__url": "canary",
+        "STRATA_HOST__BIND": "10.0.0.1",
+    }
+    assert up.environment("control", own) == own
+    assert up.environment("host", own) == {"PATH": "/bin", "STRATA_HOST__BIND": "10.0.0.1"}

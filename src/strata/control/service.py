@@ -115,7 +115,9 @@ async def _listen(text: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     give_up_at = time.monotonic() + LISTEN_DEADLINE_S
     while True:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol is named because asyncio sets TCP_NODELAY only where it is: without that,
+        # each answer on a connection that is kept open waits 40 ms for an ACK.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

@@ -52,7 +52,7 @@ class Store:
             HostError: it is of a newer version.
         """
         with _told_apart():
-            async with self._engine.begin() as connection:
+            async with self._engine.connect() as connection:
                 await connection.run_sync(_migrate)
 
     @asynccontextmanager
@@ -122,7 +122,16 @@ def _told_apart() -> Iterator[None]:
 
 
 def _migrate(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        # A table that changes is copied and dropped, which others that point to it would
+        # forbid. This cannot be said within a transaction.
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.commit()
+        # All of it or nothing: SQLite's driver would begin a transaction with the first row that
+        # is changed, not with the first table.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
         # Two control planes that start at once: the second waits, and finds it done.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     config = Config()
@@ -135,6 +144,13 @@ def _migrate(connection: Connection) -> None:
             f"the database is of a newer version than this program ({error}); start the newer "
             "one again, or restore the backup that was made before the upgrade"
         ) from None
+    if is_sqlite:
+        lost = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        if lost:
+            raise HostError(f"the database holds rows that belong to nothing: {lost[:5]}")
+    connection.commit()
+    if is_sqlite:
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
 def _tune_sqlite(connection: object, _: ConnectionPoolEntry) -> None:

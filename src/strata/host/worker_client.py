@@ -34,6 +34,10 @@ class WorkerClient:
         self._on_event = on_event
         self._writer: asyncio.StreamWriter | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        return self._writer is not None and not self._writer.transport.is_closing()
+
     async def run(self, pid: int) -> None:
         """Follows process ``pid`` for ever: connects as soon as it serves its socket, and
         again should it close the connection. To be cancelled when it has ended."""
@@ -45,7 +49,7 @@ class WorkerClient:
                 await asyncio.sleep(again_s)
                 continue
             again_s = RECONNECT_S
-            if (served_by := _peer_pid(self._writer)) == pid:
+            if (served_by := peer_pid(self._writer)) == pid:
                 await self._follow(reader)
             else:
                 log.warning(
@@ -82,7 +86,7 @@ class WorkerClient:
 
     def send(self, command: wire.Command) -> None:
         """Sends a command; one to a worker that has gone is dropped, its exit is the answer."""
-        if self._writer is not None and not self._writer.transport.is_closing():
+        if self._writer is not None and self.is_connected:
             self._writer.write(wire.encode(command))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -98,7 +102,7 @@ class WorkerClient:
                     self._on_event(event)
 
 
-def _peer_pid(writer: asyncio.StreamWriter) -> int:
+def peer_pid(writer: asyncio.StreamWriter) -> int:
     """Who serves the other end (unix(7), SO_PEERCRED)."""
     sock: socket.socket = writer.get_extra_info("socket")
     pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

@@ -55,18 +55,88 @@ class List(msgspec.Struct, tag_field="request", tag="list", frozen=True):
 class Entrust(msgspec.Struct, tag_field="request", tag="entrust", frozen=True):
     """control -> host: the secrets of a stream that runs, for its next worker.
 
-    A host keeps them in memory alone, so one that was started anew has to be told.
+    A host keeps them in memory alone, so one that was started anew has to be told. What it
+    has carried out itself since then counts more.
+
+    ``forward_ids`` names the forwards, in their order. Without it they are those that the host
+    knows of, if they are as many, or else ``fwd_1`` and so on.
     """
 
     stream_id: str
     psk: str
     forwards: list[str]
+    forward_ids: list[str] = []
 
     def __repr__(self) -> str:
         return f"Entrust({self.stream_id}, {len(self.forwards)} forwards)"
 
 
-Request: TypeAlias = Start | Stop | List | Entrust
+class AddForward(msgspec.Struct, tag_field="request", tag="add_forward", frozen=True):
+    """control -> host: one more forward. Answered when its destination has taken media."""
+
+    stream_id: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"AddForward({self.stream_id}, ****)"
+
+
+class ReplaceForward(msgspec.Struct, tag_field="request", tag="replace_forward", frozen=True):
+    """control -> host: lead a forward to elsewhere. Answered when the new destination has taken
+    media; one that cannot be leaves the old one on the air."""
+
+    stream_id: str
+    forward: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"ReplaceForward({self.stream_id}, {self.forward}, ****)"
+
+
+class RemoveForward(msgspec.Struct, tag_field="request", tag="remove_forward", frozen=True):
+    """control -> host: close a forward cleanly. Answered when it has been."""
+
+    stream_id: str
+    forward: str
+
+
+class Configure(msgspec.Struct, tag_field="request", tag="configure", frozen=True):
+    """control -> host: other settings of a stream that runs, which its next worker keeps.
+
+    What is None stays as it is; see :class:`strata.wire.worker.Configure`. A slate that is
+    switched off or becomes another one is not held any more, unless ``slate_now`` says so.
+    """
+
+    stream_id: str
+    slate: str | None = None
+    slate_now: bool | None = None
+    max_egress_kbps: int | None = None
+    keep_damaged: bool | None = None
+
+
+Order: TypeAlias = AddForward | ReplaceForward | RemoveForward | Configure
+"""What changes a stream that runs."""
+
+
+class Thumbnail(msgspec.Struct, tag_field="request", tag="thumbnail", frozen=True):
+    """control -> host: a small picture of what a stream has on the air; no newer than a few
+    seconds where somebody has just asked."""
+
+    stream_id: str
+
+
+class TestPush(msgspec.Struct, tag_field="request", tag="test_push", frozen=True):
+    """control -> host: send colour bars to a destination for some seconds (1 to 10), and say
+    what came of it. Answered within 35 s."""
+
+    url: str
+    seconds: float = 10.0
+
+    def __repr__(self) -> str:
+        return f"TestPush(****, {self.seconds} s)"
+
+
+Request: TypeAlias = Start | Stop | List | Entrust | Order | Thumbnail | TestPush
 
 
 # --- host -> control -----------------------------------------------------------------
@@ -90,6 +160,17 @@ class Done(msgspec.Struct, tag_field="reply", tag="done", frozen=True):
     """host -> control: it has been carried out, and there is nothing to say of it."""
 
 
+class Changed(msgspec.Struct, tag_field="reply", tag="changed", frozen=True):
+    """host -> control: a forward has been added, replaced or removed.
+
+    ``overlap`` tells of one that was replaced whether both destinations were on the air for a
+    moment.
+    """
+
+    forward: str
+    overlap: bool | None = None
+
+
 class Alarm(msgspec.Struct, frozen=True):
     """Something that is wrong with a stream, as a look at it found.
 
@@ -109,6 +190,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     ``pid`` is 0 while its worker has died and the next one is not there yet;
     ``needs_secrets`` tells that there will be none before control has entrusted them.
+
+    Attributes:
+        forward_ids: of the forwards that it has now, the oldest first.
+        slate, slate_now, max_egress_kbps, keep_damaged: as they are now; see
+            :class:`Configure`.
     """
 
     stream_id: str
@@ -117,6 +203,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     events: list[worker.Event]
     alarms: list[Alarm] = []
     needs_secrets: bool = False
+    forward_ids: list[str] = []
+    slate: str = "on"
+    slate_now: bool = False
+    max_egress_kbps: int | None = None
+    keep_damaged: bool = False
 
 
 class Streams(msgspec.Struct, tag_field="reply", tag="streams", frozen=True):
@@ -126,6 +217,39 @@ class Streams(msgspec.Struct, tag_field="reply", tag="streams", frozen=True):
     streams: list[Snapshot]
     ended: list[Ended] = []
     load: Load | None = None
+
+
+class Picture(msgspec.Struct, tag_field="reply", tag="picture", frozen=True):
+    """host -> control: what is on the air.
+
+    Attributes:
+        jpeg: of 40 KiB at most, 320 pixels wide.
+        age_s: since it went on the air.
+        shows: whether it is the sender's picture.
+    """
+
+    jpeg: bytes
+    age_s: float
+    shows: Literal["live", "slate"]
+
+
+class Tested(msgspec.Struct, tag_field="reply", tag="tested", frozen=True):
+    """host -> control: what came of a test push.
+
+    Attributes:
+        ok: the destination took what it was sent for as long as it was sent.
+        message: in plain words, as a forward would tell it.
+        code: that of the error; else ``ok``, ``waiting`` (it would wait for those who call us)
+            or ``unconfirmed`` (it was received, and nobody says that it is taken).
+        live_s: for how long the destination took media.
+        bytes: that it took.
+    """
+
+    ok: bool
+    message: str
+    code: str
+    live_s: float
+    bytes: int
 
 
 class Failed(msgspec.Struct, tag_field="reply", tag="failed", frozen=True):
@@ -138,7 +262,7 @@ class Failed(msgspec.Struct, tag_field="reply", tag="failed", frozen=True):
     message: str
 
 
-Reply: TypeAlias = Started | Stopped | Streams | Done | Failed
+Reply: TypeAlias = Started | Stopped | Streams | Done | Changed | Picture | Tested | Failed
 
 
 class WorkerSaid(msgspec.Struct, tag_field="notice", tag="worker_said", frozen=True):

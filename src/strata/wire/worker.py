@@ -7,11 +7,14 @@ that a worker and a host of neighbouring versions understand each other; ``PROTO
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 PROTOCOL: Final = 1
+
+EGRESS_KBPS_MAX: Final = 10_000_000
 
 InputState: TypeAlias = Literal["waiting", "receiving", "stalled"]
 ForwardState: TypeAlias = Literal["connecting", "live", "retrying", "failed", "stopped"]
@@ -49,6 +52,14 @@ class Shutdown(msgspec.Struct, tag_field="cmd", tag="shutdown", frozen=True, omi
 
 class GetStats(msgspec.Struct, tag_field="cmd", tag="stats", frozen=True, omit_defaults=True):
     """host -> worker: send a ``stats`` event now."""
+
+    id: CommandId = None
+
+
+class GetKeyFrame(
+    msgspec.Struct, tag_field="cmd", tag="key_frame", frozen=True, omit_defaults=True
+):
+    """host -> worker: the picture that is on the air. Answered with ``key_frame`` events."""
 
     id: CommandId = None
 
@@ -97,7 +108,7 @@ class Configure(msgspec.Struct, tag_field="cmd", tag="configure", frozen=True, o
     """
 
     stats_interval_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] | None = None
-    max_egress_kbps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
+    max_egress_kbps: Annotated[int, msgspec.Meta(ge=0, le=EGRESS_KBPS_MAX)] | None = None
     slate: str | None = None
     slate_now: bool | None = None
     keep_damaged: bool | None = None
@@ -105,7 +116,7 @@ class Configure(msgspec.Struct, tag_field="cmd", tag="configure", frozen=True, o
 
 
 ForwardCommand: TypeAlias = UpdateForward | AddForward | RemoveForward
-Command: TypeAlias = Stop | Shutdown | GetStats | ForwardCommand | Configure
+Command: TypeAlias = Stop | Shutdown | GetStats | GetKeyFrame | ForwardCommand | Configure
 
 _command_decoder: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
 _decode_any = msgspec.json.Decoder().decode
@@ -311,13 +322,49 @@ class Error(msgspec.Struct, tag_field="event", tag="error", frozen=True, omit_de
     forward: str | None = None
 
 
+class KeyFrame(msgspec.Struct, tag_field="event", tag="key_frame", frozen=True):
+    """worker -> whoever asked: the last key frame that went on the air, as it is coded, in
+    pieces that fit a line.
+
+    Attributes:
+        part, parts: which piece this is, counted from 0, and of how many.
+        data: pictures with the length of each NAL unit before it (four bytes).
+        config: its configuration record (``avcC`` or ``hvcC``), with the first piece.
+        shows: whether the picture is the sender's.
+        age_s: since it went on the air.
+    """
+
+    part: int
+    parts: int
+    codec: str
+    shows: Literal["live", "slate"]
+    age_s: float
+    data: bytes
+    config: bytes = b""
+    id: CommandId = None
+
+
 class Stopped(msgspec.Struct, tag_field="event", tag="stopped", frozen=True):
     """worker -> host, last of all."""
 
     reason: StopReason
 
 
-Event: TypeAlias = Ready | Input | Program | Forward | Stats | Ok | Error | Stopped
+_FORWARD_ID: Final = re.compile(r"fwd_([1-9][0-9]{0,8})")
+
+
+def forward_id(number: int) -> str:
+    """What the forward with that number is called; the first has 1."""
+    return f"fwd_{number}"
+
+
+def forward_number(id: str) -> int:
+    """The number in a forward's id; 0 where it is none."""
+    found = _FORWARD_ID.fullmatch(id)
+    return int(found[1]) if found else 0
+
+
+Event: TypeAlias = Ready | Input | Program | Forward | Stats | Ok | Error | KeyFrame | Stopped
 
 _event_decoder: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 
@@ -341,7 +388,7 @@ def decode_event(line: bytes) -> Event | None:
 
 
 _EVENT_TAGS: Final = frozenset(
-    ("ready", "input", "program", "forward", "stats", "ok", "error", "stopped")
+    ("ready", "input", "program", "forward", "stats", "ok", "error", "key_frame", "stopped")
 )
 
 
@@ -354,10 +401,17 @@ def encode(message: Command | Event) -> bytes:
 
 
 class Secrets(msgspec.Struct, frozen=True):
-    """host -> worker, the one line on standard input with ``--secrets-stdin``."""
+    """host -> worker, the one line on standard input with ``--secrets-stdin``.
+
+    ``forward_ids`` names the forwards, in their order, as those of an earlier worker were;
+    without it they are ``fwd_1`` and so on. Forwards that are added later get numbers above
+    ``last_forward``, so that an id never means another one.
+    """
 
     psk: str | None = None
     forwards: list[str] = []
+    forward_ids: list[str] = []
+    last_forward: int = 0
 
     def __repr__(self) -> str:
         return "Secrets(****)"

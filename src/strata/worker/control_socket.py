@@ -22,6 +22,7 @@ UNREAD_BYTES_MAX: Final = 1024 * 1024
 its events would otherwise fill the worker's memory."""
 
 CLOSE_DEADLINE_S: Final = 1.0
+DRAIN_DEADLINE_S: Final = 5.0
 
 PATH_BYTES_MAX: Final = 107
 """``sun_path`` has 108 bytes with its closing NUL (unix(7))."""
@@ -42,6 +43,17 @@ class Client:
             transport.abort()
             return
         self._writer.write(wire.encode(event))
+
+    async def drained(self) -> None:
+        """Returns when the client has read nearly all: before more is sent than it may leave
+        unread.
+
+        Raises:
+            TimeoutError: it does not read.
+            ConnectionError: it has gone.
+        """
+        async with asyncio.timeout(DRAIN_DEADLINE_S):
+            await self._writer.drain()
 
     async def close(self) -> None:
         """Ends the connection once all that was sent has been read, or after a deadline."""

@@ -15,7 +15,7 @@ from strata.tasks import TaskGroup
 from strata.wire import worker as wire
 from strata.wire.forward_url import ForwardUrl
 from strata.wire.worker import ForwardState
-from strata.worker import kinds
+from strata.worker import debug_log, kinds
 from strata.worker.backoff import Backoff
 from strata.worker.egress import Claim
 from strata.worker.flow import Flow
@@ -72,6 +72,7 @@ class Forward:
     ) -> None:
         self.id = id
         self.url = url
+        debug_log.conceal(url.url)
         self.state: ForwardState = "connecting"
         self.is_patient = False
         """Whether :meth:`proven` waits for more attempts than the first."""

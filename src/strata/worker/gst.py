@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from strata.errors import PartMissing
+from strata.worker import debug_log
 
 try:
     import gi
@@ -20,8 +21,19 @@ except (ImportError, ValueError) as error:
         "(Debian packages: gir1.2-gstreamer-1.0, gir1.2-gst-plugins-base-1.0)"
     ) from error
 
-__all__ = ["SECOND_NS", "Gst", "GstApp", "bus_error", "pop_messages", "require", "watch_bus"]
+__all__ = [
+    "SECOND_NS",
+    "Gst",
+    "GstApp",
+    "bus_error",
+    "forget_all_but",
+    "pop_messages",
+    "require",
+    "told",
+    "watch_bus",
+]
 
+debug_log.set_up()
 Gst.init(None)
 
 SECOND_NS: Final = 1_000_000_000
@@ -62,6 +74,15 @@ PACKAGES: Final = {
     "matroskademux": "gstreamer1.0-plugins-good",
     "openh264dec": "gstreamer1.0-plugins-bad",
     "libde265dec": "gstreamer1.0-plugins-bad",
+    "avdec_h264": "gstreamer1.0-libav",
+    "avdec_h265": "gstreamer1.0-libav",
+    "jpegenc": "gstreamer1.0-plugins-good",
+    "voaacenc": "gstreamer1.0-plugins-bad",
+    "audiotestsrc": "gstreamer1.0-plugins-base",
+    "audioconvert": "gstreamer1.0-plugins-base",
+    "timeoverlay": "gstreamer1.0-x",
+    "mpegtsmux": "gstreamer1.0-plugins-bad",
+    "queue": "libgstreamer1.0-0",
     "vp8dec": "gstreamer1.0-plugins-good",
     "vp9dec": "gstreamer1.0-plugins-good",
     "x264enc": "gstreamer1.0-plugins-ugly",
@@ -126,3 +147,22 @@ def bus_error(message: Gst.Message) -> tuple[str, str]:
     parse = message.parse_error if message.type == Gst.MessageType.ERROR else message.parse_warning
     error, debug = parse()
     return error.message, debug or ""
+
+
+def told(message: Gst.Message) -> str:
+    """An ERROR message in one line for people."""
+    what, debug = bus_error(message)
+    detail = debug.strip().rpartition("\n")[2].rpartition(": ")[2]
+    tells_more = detail and not detail.startswith("/Gst")  # that is only where it happened
+    return f"{what.rstrip('.')} ({detail})" if tells_more else what.rstrip(".")
+
+
+def forget_all_but(elements: Iterable[str]) -> None:
+    """This process knows no others: what media holds chooses among few, and none that follows
+    an address in it (as players of HLS and DASH do)."""
+    kept = set(elements)
+    registry = Gst.Registry.get()
+    kind: Any = Gst.ElementFactory
+    for feature in registry.get_feature_list(kind):
+        if feature.get_name() not in kept:
+            registry.remove_feature(feature)

@@ -41,6 +41,12 @@ class Hub:
         self.units_rate = Rate()
         self.packets_rate = Rate()
         self._key_at_ns: int | None = None
+        self._key: tuple[AccessUnit, float] | None = None
+
+    @property
+    def key_frame(self) -> tuple[AccessUnit, float] | None:
+        """The last key frame that went on the air, and how old it is in seconds."""
+        return None if self._key is None else (self._key[0], time.monotonic() - self._key[1])
 
     def add(self, forward: Forward) -> None:
         """Starts to feed it."""
@@ -59,6 +65,7 @@ class Hub:
         # What is kept is of a time that has passed when they begin again.
         self._units.clear()
         self._packets.clear()
+        self._key = None
 
     def prime(self, forward: Forward) -> None:
         """Gives a forward what there is since the last key frame; the rest comes by itself."""
@@ -109,6 +116,7 @@ class Hub:
             if self._key_at_ns is not None and 0 <= self._key_at_ns < unit.dts_ns:
                 self.keyframe_interval_s = round((unit.dts_ns - self._key_at_ns) / 1e9, 3)
             self._key_at_ns = unit.dts_ns
+            self._key = unit, time.monotonic()
             self._units.clear()
             self._units_bytes = 0
         elif not self._units:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from strata.errors import SenderError, UnsupportedMedia
-from strata.rist import Mark, Receiver
+from strata.rist import Mark
 from strata.worker.hub import Hub
 from strata.worker.ingest import Ingest
 from strata.worker.onair import OnAir
@@ -31,6 +31,16 @@ INGEST_RESTARTS_S: Final = 1.0
 """A stream that breaks the demuxer is demuxed anew this often at most."""
 
 
+class Source(Protocol):
+    """What has received media: :class:`strata.rist.Receiver`, mostly."""
+
+    def fileno(self) -> int:
+        """Can be read when there is something to take."""
+
+    def take_marked(self) -> tuple[bytes, list[Mark]]:
+        """All that waits, and where in it something is missing."""
+
+
 class Intake:
     """Moves media from a started receiver to the hub: packets as they are, units by way of
     what is on the air.
@@ -42,7 +52,7 @@ class Intake:
 
     def __init__(
         self,
-        receiver: Receiver,
+        receiver: Source,
         hub: Hub,
         on_air: OnAir,
         on_media: Callable[[], None],

@@ -213,20 +213,20 @@ class Line:
         self._slate_lead = (0 if due is None else due) - now
 
     def _fill_video(self, until: int, now: int) -> None:
-        if self.slate is None or "video" not in self._ends:
+        if self.slate is None or not ("video" in self._ends or self.liveness.holds):
             return
         format, frames = self.slate.format, self.slate.frames
         for dts in self._steps(format, until):
             data, key = frames[self._frame]
             self._frame = (self._frame + 1) % len(frames)
-            self._put(AccessUnit(format, data, dts, dts, key), now)
+            self._put(AccessUnit(format, data, dts, dts, key, stands_in=True), now)
             self.counts.slate_s += format.unit_ns / SECOND
 
     def _fill_audio(self, until: int, now: int) -> None:
         format = self.audio_format or silence.USUAL
         data = silence.frame(format)
         for dts in self._steps(format, until):
-            self._put(AccessUnit(format, data, dts, dts, True), now)
+            self._put(AccessUnit(format, data, dts, dts, True, stands_in=True), now)
             self.counts.silence_s += format.unit_ns / SECOND
 
     def _sound_due(self, now: int) -> int:

@@ -334,4 +334,4 @@ def _moved(unit: AccessUnit, by: int) -> AccessUnit:
 
 
 def _at(unit: AccessUnit, pts: int, dts: int) -> AccessUnit:
-    return AccessUnit(unit.format, unit.data, pts, dts, unit.key, unit.follows)
+    return AccessUnit(unit.format, unit.data, pts, dts, unit.key, unit.follows, unit.stands_in)

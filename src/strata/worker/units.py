@@ -22,6 +22,7 @@ class AccessUnit:
         pts_ns, dts_ns: when it is shown, and decoded; or :data:`NO_TIME`.
         key: decoding can start here. Always true for sound.
         follows: whether nothing is known to be missing of this track before it.
+        stands_in: whether it was made here, for one of the sender's that is missing.
     """
 
     format: Format
@@ -30,6 +31,7 @@ class AccessUnit:
     dts_ns: int
     key: bool
     follows: bool = True
+    stands_in: bool = False
 
     @property
     def track(self) -> Track:

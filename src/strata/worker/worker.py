@@ -13,12 +13,12 @@ from typing import Final
 import msgspec
 
 import strata
-from strata.errors import StrataError
+from strata.errors import Conflict, StrataError
 from strata.rist import Receiver, ReceiverTuning
 from strata.tasks import TaskGroup
 from strata.wire import forward_url
 from strata.wire import worker as wire
-from strata.worker import forwards, ingest
+from strata.worker import forwards, ingest, keyframe
 from strata.worker.config import WorkerConfig
 from strata.worker.control_socket import Client, ControlSocket
 from strata.worker.forwards import Forwards
@@ -109,7 +109,7 @@ class Worker:
 
     def _begin(self) -> None:
         config = self._config
-        self._forwards.start(config.forwards)
+        self._forwards.start(config.forwards, config.forward_ids, config.last_forward)
         self._intake.start()
         self._tasks.spawn("stats", self._report())
         self._tasks.spawn("watch", self._watch())
@@ -227,6 +227,8 @@ class Worker:
                 self._request_stop(command.reason if isinstance(command, wire.Stop) else "eos")
             case wire.GetStats():
                 client.send(self._measure(command.id))
+            case wire.GetKeyFrame():
+                self._tasks.spawn("key-frame", self._show(client, command.id))
             case wire.Configure():
                 client.send(self._configure(command))
             case _:
@@ -245,6 +247,17 @@ class Worker:
             self._forwards.set_cap(command.max_egress_kbps)
         return wire.Ok("configure", command.id)
 
+    async def _show(self, client: Client, id: wire.CommandId) -> None:
+        """Sends what is on the air, no faster than it is read."""
+        try:
+            for part in keyframe.parts(self._hub.key_frame, id):
+                client.send(part)
+                await client.drained()
+        except StrataError as error:
+            client.send(wire.Error(error.message, error.code, id=id))
+        except OSError:  # TimeoutError, too
+            log.info("who asked for a picture does not read it")
+
     async def _change(self, client: Client, command: wire.ForwardCommand) -> None:
         """Carries out a change of the forwards and answers, whatever comes of it."""
         try:
@@ -252,7 +265,7 @@ class Worker:
         except StrataError as error:
             client.send(wire.Error(error.message, error.code, id=command.id))
         except asyncio.CancelledError:
-            client.send(wire.Error("the stream has ended meanwhile", "ended", id=command.id))
+            client.send(wire.Error("the stream has ended meanwhile", Conflict.code, id=command.id))
             raise
         else:
             client.send(answer)

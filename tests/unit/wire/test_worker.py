@@ -42,6 +42,7 @@ EVENTS: list[wire.Event] = [
     wire.Ok("remove_forward", forward="fwd_2"),
     wire.Error("refused", "unreachable", forward="fwd_1"),
     wire.Error("not a command", "bad_command", id=3),
+    wire.KeyFrame(1, 2, "h264", "slate", 0.5, b"\0\xff", id=7),
     wire.Stopped("eos"),
 ]
 
@@ -50,6 +51,7 @@ COMMANDS: list[wire.Command] = [
     wire.Stop(id=1),
     wire.Shutdown(id="two"),
     wire.GetStats(id=None),
+    wire.GetKeyFrame(id="four"),
     wire.UpdateForward(URL),
     wire.UpdateForward(URL, "fwd_1", id=3),
     wire.AddForward(URL, id="three"),
@@ -285,6 +287,32 @@ def test_stats_become_the_answer_to_a_command() -> None:
     answer = wire.with_id(STATS, "x")
     assert answer.id == "x"
     assert wire.with_id(answer, None) == STATS
+
+
+@pytest.mark.parametrize(
+    ("id", "number"),
+    [
+        ("fwd_1", 1),
+        ("fwd_12", 12),
+        ("fwd_0", 0),
+        ("fwd_01", 0),
+        ("fwd_", 0),
+        ("x", 0),
+        ("fwd_-1", 0),
+    ],
+)
+def test_the_number_of_a_forward(id: str, number: int) -> None:
+    assert wire.forward_number(id) == number
+    assert number == 0 or wire.forward_id(number) == id
+
+
+def test_a_worker_of_another_version_understands_its_secrets() -> None:
+    class Before(msgspec.Struct):
+        psk: str | None = None
+        forwards: list[str] = []
+
+    now = wire.Secrets("psk", ["url"], ["fwd_3"], 4)
+    assert msgspec.json.decode(msgspec.json.encode(now), type=Before) == Before("psk", ["url"])
 
 
 def test_secrets_are_read_and_not_shown() -> None:

@@ -8,7 +8,7 @@ from strata.worker import hub as hub_module
 from strata.worker.flow import Flow
 from strata.worker.formats import Program, Track
 from strata.worker.forward import Forward
-from strata.worker.hub import AT_ONCE_S, Hub
+from strata.worker.hub import AT_ONCE_S, CACHE_BYTES_MAX, Hub
 from strata.worker.output import Feed
 from strata.worker.ts_keys import Packets
 from strata.worker.units import NO_TIME, AccessUnit
@@ -257,3 +257,20 @@ async def test_a_key_frame_without_a_later_stamp_tells_no_interval(stamp_s: floa
     hub = Hub()
     hub.push([unit("video", 2.0, "key"), unit("video", 4.0, "key"), unit("video", stamp_s, "key")])
     assert hub.keyframe_interval_s == 2.0
+
+
+async def test_the_picture_on_the_air_is_the_last_key_frame_with_its_age(clock: Clock) -> None:
+    hub = Hub()
+    assert hub.key_frame is None
+    hub.push([unit("video", 0), unit("audio", 0, "key")])
+    assert hub.key_frame is None
+    first, second = unit("video", 0, "key"), unit("video", 2, "key", CACHE_BYTES_MAX)
+    hub.push([first, unit("video", 1)])
+    clock.now_s += 1.5
+    assert hub.key_frame == (first, 1.5)
+    hub.push([second])
+    clock.now_s += 0.5
+    hub.push([unit("video", 3)])  # more than the cache takes, and yet what is on the air
+    assert hub.key_frame == (second, 0.5)
+    hub.close()
+    assert hub.key_frame is None

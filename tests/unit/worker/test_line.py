@@ -230,6 +230,8 @@ def test_a_cut_is_filled_with_the_slate_and_silence() -> None:
     assert studio.behind() <= BEHIND_MAX
     assert studio.line.counts.silence_s == pytest.approx(10, abs=0.5)
     assert {unit.format for _, unit in studio.track("audio")} == {AUDIO}
+    for _, unit in studio.went:
+        assert unit.stands_in is not is_live(unit)
 
 
 def test_without_a_slate_there_is_a_hole() -> None:

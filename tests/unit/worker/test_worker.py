@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -726,3 +729,70 @@ async def test_a_broadcast_whose_sender_is_lost_is_not_over_for_the_platform(
 
 def test_every_reason_has_its_status() -> None:
     assert EXIT_STATUS == {"eos": 0, "no_input": 10, "orphaned": 11, "failed": 70}
+
+
+async def shown(client: ControlClient) -> Event:
+    """What the worker says of the picture on the air."""
+    id = f"shown-{len(client.events)}"
+    client.send({"cmd": "key_frame", "id": id})
+    return await client.wait_for(lambda event: event.get("id") == id)
+
+
+@in_virtual_time
+async def test_the_picture_on_the_air_is_shown_to_who_asks(tmp_path: Path) -> None:
+    async with running(tmp_path) as case:
+        nothing = await shown(case.client)
+        assert (nothing["event"], nothing["code"]) == ("error", "no_picture")
+        await case.on_air()
+        live = await shown(case.client)
+        assert (live["event"], live["part"], live["parts"]) == ("key_frame", 0, 1)
+        assert (live["codec"], live["shows"]) == ("h264", "live")
+        assert base64.b64decode(live["data"]) == picture(0).data
+        assert base64.b64decode(live["config"]) == VIDEO.config
+        assert 0.0 <= live["age_s"] <= 1.1
+        await asyncio.sleep(5.0)
+        assert case.told("program")[-1]["video"] == "slate"
+        slate = await shown(case.client)
+        assert (slate["shows"], base64.b64decode(slate["data"])) == ("slate", SHOWN)
+        await case.broadcast(2.0)
+        assert (await shown(case.client))["shows"] == "live"
+
+
+@in_virtual_time
+async def test_a_large_picture_goes_as_fast_as_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as case:
+        await case.on_air()
+        large = replace(picture(0), data=bytes(2_000_000))
+        monkeypatch.setattr(hub_module.Hub, "key_frame", (large, 0.5))
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "x.sock", limit=1 << 20)
+        async with await ControlClient.connect(tmp_path / "x.sock") as other:
+            writer.write(b'{"cmd":"key_frame","id":7}\n')
+            await shown(other)
+            parts = []
+            while not parts or len(parts) < parts[0]["parts"]:
+                event = json.loads(await reader.readline())
+                if event["event"] == "key_frame":
+                    parts.append(event)
+        assert b"".join(base64.b64decode(part["data"]) for part in parts) == large.data
+        writer.close()
+        await writer.wait_closed()
+
+
+@in_virtual_time
+async def test_who_asks_for_a_picture_and_does_not_read_it_is_let_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with running(tmp_path) as case:
+        await case.on_air()
+        monkeypatch.setattr(
+            hub_module.Hub, "key_frame", (replace(picture(0), data=bytes(2_000_000)), 0.5)
+        )
+        with socket.socket(socket.AF_UNIX) as deaf:
+            deaf.connect(str(tmp_path / "x.sock"))
+            deaf.sendall(b'{"cmd":"key_frame"}\n')
+            await asyncio.sleep(10.0)
+            assert "who asked for a picture does not read it" in caplog.text
+            assert "internal failure" not in str(case.client.events)

@@ -41,6 +41,7 @@ def make_app(platform: Platform) -> FastAPI:
         version=strata.__version__,
         openapi_url="/api/openapi.json",
         docs_url="/api/docs",
+        swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
     )
     app.state.platform = platform

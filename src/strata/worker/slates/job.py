@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 from strata.worker.formats import VideoFormat
-from strata.worker.gst import Gst, bus_error, make
+from strata.worker.gst import Gst, make, told
+from strata.worker.sizes import SizeGuard
 from strata.worker.slates.encoder import Recipe, claim, encoder
 from strata.worker.slates.slate import Request, Slate, begins_anew, pictures_only
 
@@ -22,8 +23,6 @@ none."""
 PACKED_BYTES: Final = 48 * 1024 * 1024
 QUIET_S: Final = 10.0
 """Without one picture. A decoder that waits for something waits for ever."""
-MAX_PIXELS: Final = 36_000_000
-"""Of a file's picture: 8192x4320 is 35 million, with 4 bytes each a third of the memory."""
 
 
 class Job:
@@ -41,7 +40,7 @@ class Job:
         chain = encoder(request, recipe, self.group, movie=movie)
         # The encoder knows the profile only from what follows it.
         self._tail = self.chain(*chain, parser, coded, self._sink)
-        self._refused = ""
+        self._sizes = SizeGuard()
 
     def chain(self, *elements: Any) -> Any:
         """Adds and links elements; returns the first."""
@@ -60,26 +59,8 @@ class Job:
         return first
 
     def guard(self, pad: Any) -> None:
-        """Lets no picture through to a decoder whose size is beyond :data:`MAX_PIXELS`.
-
-        Decoders ask for the memory of a whole picture when they hear of its size, and GLib
-        ends the process when there is none.
-        """
-        pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, self._on_event)
-
-    def _on_event(self, _pad: Any, info: Any) -> Any:
-        event = info.get_event()
-        if event.type != Gst.EventType.CAPS:
-            return Gst.PadProbeReturn.OK
-        structure = event.parse_caps().get_structure(0)
-        width, height = structure.get_int("width")[1], structure.get_int("height")[1]
-        if width * height <= MAX_PIXELS:
-            return Gst.PadProbeReturn.OK
-        self._refused = (
-            f"its picture is of {width}x{height}, and more than {MAX_PIXELS // 1_000_000} "
-            "million pixels are not taken; make it smaller"
-        )
-        return Gst.PadProbeReturn.DROP
+        """Lets no picture through that is too large to be decoded."""
+        self._sizes.watch(pad)
 
     def run(self) -> Slate:
         """Raises ValueError, with a reason."""
@@ -121,13 +102,10 @@ class Job:
 
     def _look_for_errors(self) -> None:
         message = self._pipeline.get_bus().pop_filtered(Gst.MessageType.ERROR)
-        if self._refused:
-            raise ValueError(self._refused)
+        if self._sizes.refused:
+            raise ValueError(self._sizes.refused)
         if message is not None:
-            what, debug = bus_error(message)
-            detail = debug.strip().rpartition("\n")[2].rpartition(": ")[2]
-            told = detail and not detail.startswith("/Gst")  # that is only where it happened
-            raise ValueError(f"{what.rstrip('.')} ({detail})" if told else what.rstrip("."))
+            raise ValueError(told(message))
 
 
 def _link(one: Any, other: Any) -> None:

@@ -53,7 +53,7 @@ def make(request: Request) -> Slate:
         needed, sources = (_TEXT, _text) if request.file is None else _from_file(request.file)
         required = {*_ALWAYS, *needed, recipe.encoder}
         require(required)
-        _forget_all_but(required)
+        gst.forget_all_but(required)
         job = Job(request, recipe, movie=needed is _MOVIE)
         sources(job)
         made = job.run()
@@ -177,13 +177,3 @@ def _raw(format: str, fps: Fraction) -> Any:
 
 def _caps(text: str) -> Any:
     return gst.make("capsfilter", caps=Gst.Caps.from_string(text))
-
-
-def _forget_all_but(elements: set[str]) -> None:
-    """This process knows no others: what is in a file chooses among few, and none that
-    follows an address in it (as players of HLS and DASH do)."""
-    registry = Gst.Registry.get()
-    kind: Any = Gst.ElementFactory
-    for feature in registry.get_feature_list(kind):
-        if feature.get_name() not in elements:
-            registry.remove_feature(feature)
