@@ -22,7 +22,9 @@ run_packages=(
     nginx-light libnginx-mod-rtmp
 )
 # What the tests and the measurements need on top: the peers that Strata is held against.
-test_packages=(chromium faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools stunnel4)
+test_packages=(
+    chromium faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools stunnel4 systemd
+)
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.
 install_packages() {
@@ -53,15 +55,20 @@ install_packages() {
     [ $status -eq 0 ] || die "apt-get could not install the packages; see above"
 }
 
-# Makes .venv hold exactly what requirements/$1.txt pins, and Strata itself.
-install_python() {
-    local pins=requirements/$1.txt stamp=.venv/.pins
+# Makes .uv hold uv, as requirements/uv.txt pins it.
+install_uv() {
     if [ ! -x .uv/bin/uv ] || ! cmp -s requirements/uv.txt .uv/pins; then
         "$python" -m venv --clear .uv
         .uv/bin/pip install -q --disable-pip-version-check --no-warn-script-location \
             --require-hashes -r requirements/uv.txt
         cp requirements/uv.txt .uv/pins
     fi
+}
+
+# Makes .venv hold exactly what requirements/$1.txt pins, and Strata itself.
+install_python() {
+    local pins=requirements/$1.txt stamp=.venv/.pins
+    install_uv
     local wanted
     wanted=$(cat "$pins" pyproject.toml setup.py src/strata/rist/_build.py src/strata/rist/inbox.h \
         | sha256sum)

@@ -10,7 +10,7 @@ import typer
 
 import strata
 from strata.client import commands
-from strata.errors import StrataError
+from strata.errors import BadArguments, StrataError
 from strata.secrets import keep_out_of_core_files
 
 # What takes long to load is imported by the command that needs it: the others are quick then,
@@ -29,7 +29,7 @@ Listen = Annotated[str | None, typer.Option(help="address and port of the API")]
 DataDir = Annotated[Path | None, typer.Option(help="database, keys, logs and recordings")]
 PortRange = Annotated[str | None, typer.Option(help="UDP ports for senders, as 15000-16000")]
 PublicHost = Annotated[str | None, typer.Option(help="name or address that senders are told")]
-ConfigFile = Annotated[Path | None, typer.Option(help="settings in TOML")]
+ConfigFile = Annotated[Path | None, typer.Option(envvar="STRATA_CONFIG", help="settings in TOML")]
 Parent = Annotated[
     int | None, typer.Option(hidden=True, help="end when that process ends; streams go on")
 ]
@@ -135,6 +135,34 @@ def impair(
 
     logs.set_up("impair")
     asyncio.run(rehearse.run(rehearse.load(profile, link or (), seed)))
+
+
+@app.command(rich_help_panel=HERE)
+def doctor(
+    listen: Listen = None,
+    data_dir: DataDir = None,
+    port_range: PortRange = None,
+    public_host: PublicHost = None,
+    config: ConfigFile = None,
+    json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """What is missing on this machine, and the command that mends it. Status 1: something is."""
+    import asyncio
+    import logging
+
+    from strata import logs
+    from strata.doctor import finding
+    from strata.doctor.examination import examine
+
+    logs.set_up("doctor", logging.ERROR)  # what is worth a warning is a finding
+    loaded, problem = None, ""
+    try:
+        loaded = load(config, listen, data_dir, port_range, public_host)
+    except BadArguments as error:
+        problem = error.message
+    found = asyncio.run(examine(loaded, problem))
+    typer.echo(finding.as_json(found) if json else finding.table(found))
+    raise typer.Exit(finding.exit_status(found))
 
 
 @app.command(rich_help_panel=HERE)

@@ -122,6 +122,9 @@ class Limits(Section):
     """What one worker may take of its machine."""
 
     enforce: bool = Field(default=True, description="False: no control groups at all")
+    cgroup: Path | None = Field(
+        default=None, description="of version 2, in which to make groups; None: found out"
+    )
     cpu_cores: float = Field(default=0.5, gt=0, description="once it is ready")
     memory_mb: int = Field(default=256, ge=32)
     tasks: int = Field(default=256, ge=32, description="processes and threads")

@@ -30,7 +30,18 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 
 COMMANDS = (
-    *("up", "control", "host", "impair", "version", "backup", "restore", "login", "logout"),
+    *(
+        "up",
+        "control",
+        "host",
+        "doctor",
+        "impair",
+        "version",
+        "backup",
+        "restore",
+        "login",
+        "logout",
+    ),
     *("streams", "start", "stop", "senders", "destinations", "hosts", "alerts", "events"),
     *("users", "tokens", "rotate-key", "--install-completion"),
 )
@@ -178,6 +189,17 @@ def test_every_flag_ends_up_in_the_settings(
     assert loaded.host.public_host == "live.example.org"
     assert loaded.worker.buffer_ms == 777
     assert parents == [4711]
+
+
+def test_the_file_of_settings_can_be_named_in_the_environment(
+    here: Place, strata_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = here.folder / "strata.toml"
+    config.write_text("[server]\nlisten = 'nowhere'\n")
+    monkeypatch.setenv("STRATA_CONFIG", str(config))
+    found = strata_command("host", "--data-dir", str(here.data))
+    assert found.status == 2
+    assert "server.listen" in found.err
 
 
 @pytest.mark.parametrize("demo", [False, True])

@@ -60,7 +60,9 @@ class Host:
             settings.host.port_quarantine_s,
         )
         name = f"strata-{name_of(settings.data_dir)}"
-        self._limits = limits.best(name, enforce=settings.limits.enforce)
+        self._limits = limits.best(
+            name, enforce=settings.limits.enforce, delegated=settings.limits.cgroup
+        )
         self._packets = Packets(
             name,
             egress=settings.limits.kernel_egress,
@@ -321,7 +323,7 @@ def name_of(data_dir: Path) -> str:
     return hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
 
 
-def runtime_dir(settings: Settings) -> Path:
+def runtime_path(settings: Settings) -> Path:
     """Where sockets live: private, on a file system that a reboot empties.
 
     Raises:
@@ -338,6 +340,16 @@ def runtime_dir(settings: Settings) -> Path:
             "bytes, and Linux takes no longer paths of sockets; set host.runtime_dir to a "
             "shorter one"
         )
+    return path
+
+
+def runtime_dir(settings: Settings) -> Path:
+    """Makes the folder for sockets.
+
+    Raises:
+        HostError: it cannot be made.
+    """
+    path = runtime_path(settings)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)

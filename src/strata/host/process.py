@@ -89,6 +89,13 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
     return {"MALLOC_ARENA_MAX": "1", **kept}
 
 
+def unprivileged(status: Path = Path("/proc/self/status")) -> tuple[str, ...]:
+    """What a command line begins with so that a worker does not inherit what its host may do
+    to the machine: the capabilities that a service was given (capabilities(7), ambient set)."""
+    ambient = next(line for line in status.read_text().splitlines() if line.startswith("CapAmb:"))
+    return ("setpriv", "--ambient-caps=-all", "--") if int(ambient.split()[1], 16) else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended.
@@ -185,7 +192,7 @@ class Process:
         log_start = os.fstat(descriptor).st_size
         try:
             popen = subprocess.Popen(
-                command,
+                [*unprivileged(), *command],
                 stdin=subprocess.PIPE,
                 stdout=descriptor,
                 stderr=descriptor,

@@ -16,7 +16,11 @@ log = logging.getLogger(__name__)
 
 def socket_path(settings: Settings) -> Path:
     """Where this installation's host listens."""
-    return runtime_dir(settings) / f"host-{name_of(settings.data_dir)}.sock"
+    return socket_path_in(runtime_dir(settings), settings)
+
+
+def socket_path_in(folder: Path, settings: Settings) -> Path:
+    return folder / f"host-{name_of(settings.data_dir)}.sock"
 
 
 async def run(settings: Settings, parent: int | None = None) -> None:

@@ -542,7 +542,7 @@ def classify(here: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
     script.write_text(f"#!/bin/sh\ncat >>{given}\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(limits, "best", lambda name, enforce: Classifying(""))
+    monkeypatch.setattr(limits, "best", lambda name, **_: Classifying(""))
     return given
 
 

@@ -323,3 +323,40 @@ async def test_a_worker_is_found_by_the_socket_on_its_command_line(tmp_path: Pat
     assert process.find(path) == one.identity
     assert process.find(tmp_path / "str_2.sock") is None
     assert process.find(tmp_path / "str_1.soc") is None
+
+
+AMBIENT = """
+import subprocess
+from strata.host.process import unprivileged
+print(subprocess.run([*unprivileged(), "cat", "/proc/self/status"], check=True,
+                     capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands on capabilities")
+def test_a_worker_does_not_inherit_what_its_host_may_do() -> None:
+    given = ("--inh-caps", "+net_admin", "--ambient-caps", "+net_admin")
+    kept = subprocess.run(
+        ("setpriv", *given, "cat", "/proc/self/status"), capture_output=True, text=True, check=True
+    ).stdout
+    assert capabilities(kept)["CapAmb"] == 1 << 12  # capabilities(7): CAP_NET_ADMIN
+    said = subprocess.run(
+        ("setpriv", *given, sys.executable, "-I", "-c", AMBIENT),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert capabilities(said)["CapAmb"] == 0
+
+
+def test_nothing_comes_before_a_worker_whose_host_has_nothing_to_hand_on(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tx\nCapAmb:\t0000000000000000\n")
+    assert process.unprivileged(status) == ()
+    status.write_text("Name:\tx\nCapAmb:\t0000000000001000\n")
+    assert process.unprivileged(status)[0] == "setpriv"
+
+
+def capabilities(status: str) -> dict[str, int]:
+    lines = [line.split() for line in status.splitlines() if line.startswith("Cap")]
+    return {name.rstrip(":"): int(value, 16) for name, value in lines}

@@ -26,32 +26,34 @@ LEAF: Final = "main"
 """Where the processes go that stand in the way of groups below theirs."""
 
 
-def best(name: str, *, enforce: bool = True) -> Limits:
+def best(name: str, *, enforce: bool = True, delegated: Path | None = None) -> Limits:
     """The best limiter that works here.
 
     Args:
         name: of this installation; one for each on a machine.
         enforce: False: none, because the operator said so.
+        delegated: a group of cgroup v2 that is ours beside the one that we are in.
     """
     if not enforce:
         return NoLimits("workers are not limited: limits.enforce is false")
-    if SYSTEMD.is_dir() and os.geteuid() == 0 and shutil.which("systemd-run"):
+    is_there = delegated is not None and delegated.is_dir()
+    if not is_there and SYSTEMD.is_dir() and os.geteuid() == 0 and shutil.which("systemd-run"):
         return SystemdLimits(name)
-    trees = usable_trees(name, MOUNTS.read_text(), OWN.read_text())
+    trees = usable_trees(name, MOUNTS.read_text(), OWN.read_text(), delegated if is_there else None)
     if any(tree.controllers for tree in trees):
         return CgroupLimits(trees)
     return NoLimits(
         "workers are not limited in CPU, memory and tasks: this user may not make control "
-        "groups here. Run the host as root, or as a systemd service with Delegate=yes"
+        "groups here. Run the host as root, or as the services that script/install makes"
     )
 
 
-def usable_trees(name: str, mounts: str, own: str) -> list[Tree]:
+def usable_trees(name: str, mounts: str, own: str, delegated: Path | None = None) -> list[Tree]:
     """The trees in which groups can be made, each with the controllers that it has for us."""
     found = []
     for mount, version, controllers in hierarchies(mounts):
         try:
-            tree = _usable(name, mount, version, controllers, own)
+            tree = _usable(name, mount, version, controllers, own, delegated)
         except OSError as error:
             log.debug("%s cannot be used for limits: %s", mount, error)
             continue
@@ -90,7 +92,12 @@ def own_group(mount: Path, version: int, controllers: frozenset[str], own: str) 
 
 
 def _usable(
-    name: str, mount: Path, version: int, controllers: frozenset[str], own: str
+    name: str,
+    mount: Path,
+    version: int,
+    controllers: frozenset[str],
+    own: str,
+    delegated: Path | None,
 ) -> Tree | None:
     if version == 1:
         folder = mount / name
@@ -102,6 +109,8 @@ def _usable(
         return Tree(folder, mount, 1, controllers)
     # Where systemd runs, what is not of its making belongs into what it has delegated.
     base = own_group(mount, 2, frozenset(), own) if SYSTEMD.is_dir() else mount
+    if delegated is not None and delegated.is_relative_to(mount):
+        base = delegated
     offered = frozenset((base / "cgroup.controllers").read_text().split()) & frozenset(WANTED)
     folder = base / name
     folder.mkdir(exist_ok=True)

@@ -18,6 +18,7 @@ _CONTAINERS: Final[dict[str, type[Output]]] = {
     ".mkv": MkvRecording,
     ".mp4": Mp4Recording,
 }
+ALL: Final = (*_KINDS.values(), *_CONTAINERS.values())
 
 
 def of(url: ForwardUrl) -> type[Output]:

@@ -90,10 +90,12 @@ class Machine:
         found: list[Tree] = detect.usable_trees("strata-x", mounts.format(root=self.root), own)
         return found
 
-    def limits(self, mounts: str, own: str, *, enforce: bool = True) -> object:
+    def limits(
+        self, mounts: str, own: str, *, enforce: bool = True, delegated: Path | None = None
+    ) -> object:
         (self._folder / "MOUNTS").write_text(mounts.format(root=self.root))
         (self._folder / "OWN").write_text(own)
-        return detect.best("strata-x", enforce=enforce)
+        return detect.best("strata-x", enforce=enforce, delegated=delegated)
 
 
 @pytest.fixture
@@ -284,7 +286,7 @@ def test_a_container_that_may_only_look_has_no_limits(
     monkeypatch.setattr(Path, "mkdir", refuse)
     limits = machine.limits(DOCKER_V2, OWN_DOCKER)
     assert isinstance(limits, NoLimits)
-    assert "Run the host as root, or as a systemd service with Delegate=yes" in limits.warning
+    assert "Run the host as root, or as the services that script/install makes" in limits.warning
 
 
 def test_a_machine_without_control_groups_has_no_limits(machine: Machine) -> None:
@@ -323,3 +325,31 @@ def test_who_cannot_ask_systemd_uses_what_it_has_delegated(
     machine.kernel.group("system.slice/strata.service", cgroup_controllers="cpu memory pids")
     as_user(monkeypatch, user, systemd_run=systemd_run)
     assert isinstance(machine.limits(SYSTEMD_V2, OWN_SERVICE), CgroupLimits)
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_a_group_that_was_delegated_beside_goes_before_all_else(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, user: int
+) -> None:
+    machine.boots_systemd()
+    machine.kernel.group("strata.slice/host.service", cgroup_controllers="cpu memory pids")
+    beside = machine.kernel.group(
+        "strata.slice/workers.service", cgroup_controllers="cpu memory pids"
+    )
+    as_user(monkeypatch, user)
+    own = "0::/strata.slice/host.service\n"
+    limits = machine.limits(SYSTEMD_V2, own, delegated=beside)
+    assert isinstance(limits, CgroupLimits)
+    assert limits.description == "cgroup v2: cpu, memory, pids"
+    assert machine.kernel.steps[0] == "mkdir strata.slice/workers.service/strata-x"
+    assert not [step for step in machine.kernel.steps if "host.service" in step]
+
+
+def test_a_delegated_group_that_is_not_there_is_passed_over(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.boots_systemd()
+    as_user(monkeypatch, 1000)
+    machine.kernel.group("system.slice/strata.service", cgroup_controllers="pids")
+    machine.limits(SYSTEMD_V2, OWN_SERVICE, delegated=machine.root / "nowhere")
+    assert machine.kernel.steps[0] == "mkdir system.slice/strata.service/strata-x"
