@@ -8,6 +8,8 @@
     |   +-- NotAllowed             no login, a wrong login, or another user's stream
     |   +-- NotFound
     |   +-- Conflict               not in the state that the thing is in
+    |   |   +-- SenderOffline      nobody can be told to do anything there
+    |   |   +-- SenderRefused        it was told, and said no
     |   +-- TooManyTries           wait a moment: somebody may be guessing
     +-- SenderError                the media from the field cannot be used
     |   +-- UnsupportedMedia       a codec that the container of a forward cannot carry
@@ -76,6 +78,14 @@ class NotFound(OperatorError):
 
 class Conflict(OperatorError):
     code = "conflict"
+
+
+class SenderOffline(Conflict):
+    code = "sender_offline"
+
+
+class SenderRefused(Conflict):
+    code = "sender_refused"
 
 
 class TooManyTries(OperatorError):
