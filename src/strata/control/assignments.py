@@ -228,12 +228,22 @@ class Assignments:
 
     async def _stop_all(self, post: Post, link: Link) -> None:
         for stream_id, reason in tuple(post.to_stop.items()):
+            if reason == posts.NOT_WANTED:
+                reason = await self._why_over(stream_id)
             order = wire.StreamStop(stream_id, reason)
             await link.ask(order, self._settings.agents.answer_timeout_s)
             post.to_stop.pop(stream_id, None)
             if link.doing is not None and link.doing.stream_id == stream_id:
                 link.doing, link.stats = None, None
             log.info("sender %s has stopped %s: %s", link.sender_id, stream_id, reason)
+
+    async def _why_over(self, stream_id: str) -> str:
+        """Of a stream that ended before this control plane was started."""
+        try:
+            row = await self._ledger.get(stream_id)
+        except StoreUnavailable:
+            row = None
+        return (row.reason if row is not None else None) or posts.NOT_WANTED
 
     async def _start_again(self, post: Post, link: Link) -> None:
         """Tells a sender that was switched off and on what it was doing."""

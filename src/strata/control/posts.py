@@ -11,6 +11,9 @@ from strata.errors import BadArguments
 from strata.secrets import redact_url
 from strata.wire import agent as wire
 
+NOT_WANTED: Final = "not_wanted"
+"""Why a stream is to be stopped of which nobody here knows why it ended."""
+
 NO_WORD: Final = "it does not say why"
 
 
@@ -78,7 +81,7 @@ class Post:
         sent = doing.stream_id if doing is not None and doing.state != "ended" else None
         self.to_stop = {id: reason for id, reason in self.to_stop.items() if id == sent}
         if sent is not None and sent != self.stream_id:
-            self.to_stop.setdefault(sent, "not_wanted")
+            self.to_stop.setdefault(sent, NOT_WANTED)
         if doing is not None and doing.stream_id == self.stream_id:
             self.word = (wire.plain(doing.detail) or NO_WORD) if sent is None else None
 
