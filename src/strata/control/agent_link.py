@@ -137,8 +137,8 @@ class Link:
             work: reads, with :meth:`next`, until that raises ``Gone``.
         """
         try:
-            self._tasks.spawn("agent-writes", self._or_close(self._write()))
-            self._tasks.spawn("agent-reads", self._or_close(work(self)))
+            self._tasks.spawn("agent-writes", self._or_close(self._write))
+            self._tasks.spawn("agent-reads", self._or_close(lambda: work(self)))
             await self._is_closing.wait()
         finally:
             self.close(wire.CLOSE_FAILED, "ending")
@@ -166,9 +166,9 @@ class Link:
     def why_closed(self) -> str:
         return self._closing.word if self._closing is not None else ""
 
-    async def _or_close(self, work: Awaitable[None]) -> None:
+    async def _or_close(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except Gone as gone:
             self.close(wire.CLOSE_FAILED, str(gone) or "gone")
         finally:

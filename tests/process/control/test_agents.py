@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from strata import ids
 from strata import up as up_module
+from strata.control.logins import digest
 from strata.wire import agent as wire
 from support.agent import Agent
 from support.children import until
@@ -19,6 +22,9 @@ from support.control import Api, Json, StrataUp, age_s, eventually, place
 PING_INTERVAL_S = 0.5
 PING_TIMEOUT_S = 1.0
 BACK_DEADLINE_S = 60.0
+CROWD = 200
+CROWD_DEADLINE_S = 20.0
+"""0.6 s were measured, on two cores that did nothing else."""
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +226,43 @@ async def test_control_is_killed_and_its_senders_go_on(running: StrataUp) -> Non
         finally:
             for agent in agents:
                 await agent.close()
+
+
+def add_crowd(running: StrataUp) -> list[str]:
+    """Many senders that have enrolled; their tokens."""
+    connection = sqlite3.connect(running.place.data / "strata.db")
+    [owner_id] = connection.execute("SELECT id FROM users").fetchone()
+    tokens = []
+    for _ in range(CROWD):
+        id = ids.new("snd")
+        tokens.append(f"{id}.secret")
+        connection.execute(
+            "INSERT INTO senders (id, owner_id, name, device_hash, created_at)"
+            " VALUES (?, ?, 'Van', ?, '2026-01-31 12:00:00')",
+            (id, owner_id, digest("secret")),
+        )
+    connection.commit()
+    connection.close()
+    return tokens
+
+
+async def test_a_crowd_that_comes_at_once_is_let_in(running: StrataUp) -> None:
+    agents = [Agent(running.port, device_token=token) for token in add_crowd(running)]
+    async with await running.log_in() as api:
+        try:
+            async with asyncio.timeout(CROWD_DEADLINE_S):
+                await asyncio.gather(*(agent.__aenter__() for agent in agents))
+            shown = (await api.http.get("/api/senders")).json()
+            assert sum(each["online"] for each in shown) == CROWD
+            # That they came is written down, and that they went.
+            for agent in agents:
+                await agent.close()
+
+            async def is_noted() -> bool:
+                events = (await api.http.get("/api/events?limit=1000")).json()
+                types = [each["type"] for each in events]
+                return types.count("sender_online") >= CROWD <= types.count("sender_offline")
+
+            await eventually(is_noted, BACK_DEADLINE_S, "it is in the log of events")
+        finally:
+            await asyncio.gather(*(agent.close() for agent in agents))

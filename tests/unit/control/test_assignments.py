@@ -139,8 +139,8 @@ async def test_a_sender_that_is_not_there_or_another_users(stage: Stage) -> None
     with pytest.raises(NotFound):
         await begin(stage, "snd_nobody")
     async with FakeAgent(stage.platform, token):
+        request = StartRequest((URL,), 2, "", False, crew=Crew(sender_id, TEST))
         with pytest.raises(NotFound):
-            request = StartRequest((URL,), 2, "", False, crew=Crew(sender_id, TEST))
             await stage.streams.begin(OTHER, request)
     assert not await stage.streams.visible_to(ADMIN)
     assert not stage.host.asked
