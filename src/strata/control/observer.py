@@ -294,11 +294,20 @@ class Observer:
         await self._tell_alarms(at, stream_id, live.standing)
 
     async def hear_sender(self, stream_id: str, alarms: list[host_wire.Alarm]) -> None:
-        """What is wrong with the sender of a stream now."""
+        """What is wrong with the sender of a stream now.
+
+        Raises:
+            StoreUnavailable: it is to be told again.
+        """
         live = self.live.get(stream_id)
-        if live is not None and live.sender_alarms != alarms:
-            live.sender_alarms = alarms
+        if live is None or live.sender_alarms == alarms:
+            return
+        before, live.sender_alarms = live.sender_alarms, alarms
+        try:
             await self._tell_alarms(datetime.now(UTC), stream_id, live.standing)
+        except StoreUnavailable:
+            live.sender_alarms = before  # or it would not be told again
+            raise
 
     async def _tell_alarms(
         self, at: datetime, stream_id: str, alarms: list[host_wire.Alarm]

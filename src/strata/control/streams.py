@@ -133,35 +133,46 @@ class Streams:
             forwards.append(addresses.file_url(media, f"{row.id}-%Y%m%dT%H%M%S.ts"))
         row.psk_sealed = self._seal.close(psk, f"{row.id}.psk")
         row.forwards_sealed = self._seal.close(Secret(json.dumps(forwards)), f"{row.id}.forwards")
+        order = host_wire.Start(
+            row.id,
+            psk.reveal(),
+            forwards,
+            request.links,
+            request.name,
+            slate,
+            self._first_media_s(request),
+        )
         async with contextlib.AsyncExitStack() as undo:
-            if request.crew is not None:
-                await self._assignments.claim(user, row, request.crew, undo)
-            self.observer.live[row.id] = Live()  # before the row: a start under way is ours
-            try:
-                await self._ledger.add(row, user)
-            except BaseException:
-                del self.observer.live[row.id]
-                raise
-            order = host_wire.Start(
-                row.id,
-                psk.reveal(),
-                forwards,
-                request.links,
-                request.name,
-                slate,
-                self._first_media_s(request),
-            )
-            try:
-                await self._start_on_host(order)
-            except StoreUnavailable:
-                self.observer.give_up(row.id)
-                raise
-            if request.crew is not None:
-                undo.push_async_exit(functools.partial(self._take_back, row.id))
-                await self._start_sender(row.id, undo)
+            await self._carry_out(user, request.crew, row, order, undo)
             undo.pop_all()
         view = await self.view(user, row.id)
         return View(view.row, view.live, view.events, psk if request.crew is None else None)
+
+    async def _carry_out(
+        self,
+        user: User,
+        crew: Crew | None,
+        row: tables.Stream,
+        order: host_wire.Start,
+        undo: contextlib.AsyncExitStack,
+    ) -> None:
+        """The steps of a start; what a step has done is undone where a later one fails."""
+        if crew is not None:
+            await self._assignments.claim(user, row, crew, undo)
+        self.observer.live[row.id] = Live()  # before the row: a start that is under way is ours
+        try:
+            await self._ledger.add(row, user)
+        except BaseException:
+            del self.observer.live[row.id]
+            raise
+        try:
+            await self._start_on_host(order)
+        except StoreUnavailable:
+            self.observer.give_up(row.id)
+            raise
+        if crew is not None:
+            undo.push_async_exit(functools.partial(self._take_back, row.id))
+            await self._start_sender(row.id, undo)
 
     def _first_media_s(self, request: StartRequest) -> float:
         if request.crew is None:  # a person has to start the encoder
@@ -186,10 +197,14 @@ class Streams:
         self, id: str, _: type[BaseException] | None, error: BaseException | None, *__: object
     ) -> None:
         """Ends on the host what its sender did not begin."""
-        if isinstance(error, StoreUnavailable):
+        if not isinstance(error, Exception):
+            return  # cancelled: this process ends, and the next goes on with the stream
+        detail = error.message if isinstance(error, StrataError) else "an internal failure"
+        try:
+            await self.observer.end(id, "start_failed", detail)
+        except StoreUnavailable:
             self.observer.give_up(id)
-        elif isinstance(error, StrataError):
-            await self.observer.end(id, "start_failed", error.message)
+        else:
             await self.observer.stop(id)
 
     async def _start_on_host(self, order: host_wire.Start) -> None:

@@ -18,6 +18,7 @@ from strata.errors import (
     NotFound,
     SenderOffline,
     SenderRefused,
+    StoreUnavailable,
     StrataError,
 )
 from strata.secrets import Secret
@@ -448,3 +449,50 @@ async def test_ends_are_found_again_where_news_of_them_were_lost(
         monkeypatch.setattr("strata.control.bus.UNREAD_MAX", 0)
         await stage.end(view.row.id, "eos", "told to")
         await agent.until(lambda: agent.doing is None, "it is stopped")
+
+
+async def test_a_database_that_goes_away_between_the_steps(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender_id, token = await enrolled(stage)
+    async with FakeAgent(stage.platform, token) as agent:
+        await known(stage, sender_id)
+        agent.refuses = wire.Done(False, "no_source", "there is no camera")
+        ledger = type(stage.streams.ledger)
+        real = ledger.end
+
+        async def fail(*_: Any, **__: Any) -> bool:
+            raise StoreUnavailable("the database does not answer")
+
+        monkeypatch.setattr(ledger, "end", fail)
+        with pytest.raises(SenderRefused):
+            await begin(stage, sender_id)
+        await until(lambda: not stage.host.running, DEADLINE_S, "the host has stopped it")
+        assert stage.platform.assignments.stream_of(sender_id) is None
+        monkeypatch.setattr(ledger, "end", real)
+        row = await stage.only_row()
+        await stage.becomes(row.id, "failed")
+
+
+async def test_an_alarm_that_could_not_be_noted_is_told_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender_id, token = await enrolled(stage)
+    async with FakeAgent(stage.platform, token):
+        view = await begin(stage, sender_id)
+        await stage.hear(view.row.id, RECEIVING)
+        ledger = type(stage.streams.ledger)
+        real = ledger.note
+        tried = asyncio.Event()
+
+        async def fail(*_: Any, **__: Any) -> None:
+            tried.set()
+            raise StoreUnavailable("the database does not answer")
+
+        monkeypatch.setattr(ledger, "note", fail)
+        hurry(stage, offline_alarm_s=0.01)
+    await asyncio.wait_for(tried.wait(), DEADLINE_S)
+    monkeypatch.setattr(ledger, "note", real)
+    await stage.becomes(view.row.id, "degraded")
+    events = (await stage.streams.view(OWNER, view.row.id)).events
+    assert [each.type for each in events].count("alarms") == 1
