@@ -119,7 +119,9 @@ async def _listen(text: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     give_up_at = time.monotonic() + LISTEN_DEADLINE_S
     while True:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # With its protocol, or asyncio does not know that it is TCP and leaves Nagle's algorithm
+        # on: each answer would wait 40 ms for the acknowledgement of its first half.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

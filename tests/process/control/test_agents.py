@@ -266,3 +266,21 @@ async def test_a_crowd_that_comes_at_once_is_let_in(running: StrataUp) -> None:
             await eventually(is_noted, BACK_DEADLINE_S, "it is in the log of events")
         finally:
             await asyncio.gather(*(agent.close() for agent in agents))
+
+
+async def test_a_signal_ends_connections_too() -> None:
+    with place() as here:
+        async with StrataUp(here) as one:
+            async with await one.log_in() as api:
+                id, token = await enrolled(one, api)
+                async with Agent(one.port, device_token=token) as agent:
+                    await begin(api, id)
+                    assert await one.stop(signal.SIGTERM) == 0
+                    assert (await agent.until_closed())[0] == 1012
+            assert "Traceback" not in one.said()
+            assert not here.processes()
+            connection = sqlite3.connect(here.data / "strata.db")
+            query = "SELECT data FROM events WHERE subject = ? AND type = 'sender_offline'"
+            details = [row[0] for row in connection.execute(query, (id,))]
+            connection.close()
+            assert "the control plane ended" in details[-1]
