@@ -8,7 +8,9 @@
     |   +-- NotAllowed             no login, a wrong login, or another user's stream
     |   +-- NotFound
     |   +-- Conflict               not in the state that the thing is in
-    |       +-- NoPicture          nothing is on the air that could be shown
+    |   |   +-- NoPicture          nothing is on the air that could be shown
+    |   |   +-- SenderOffline      nobody can be told to do anything there
+    |   |   +-- SenderRefused      it was told, and said no
     |   +-- TooManyTries           wait a moment: somebody may be guessing
     +-- SenderError                the media from the field cannot be used
     |   +-- UnsupportedMedia       a codec that the container of a forward cannot carry
@@ -86,6 +88,14 @@ class Conflict(OperatorError):
 
 class NoPicture(Conflict):
     code = "no_picture"
+
+
+class SenderOffline(Conflict):
+    code = "sender_offline"
+
+
+class SenderRefused(Conflict):
+    code = "sender_refused"
 
 
 class TooManyTries(OperatorError):

@@ -16,9 +16,18 @@ _last: int = 0
 
 
 def new(prefix: Prefix) -> str:
-    """A fresh id such as ``str_019341...``; later ones of a process sort after earlier ones.
+    """A fresh id such as ``str_019341...``; later ones of a process sort after earlier ones."""
+    return f"{prefix}_{_next():032x}"
 
-    UUIDv7, RFC 9562 section 5.7: 48 bits of milliseconds, version, 74 random bits. Within a
+
+def uuid7() -> str:
+    """The same without a prefix, in the form of a UUID; for messages."""
+    text = f"{_next():032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _next() -> int:
+    """UUIDv7, RFC 9562 section 5.7: 48 bits of milliseconds, version, 74 random bits. Within a
     millisecond, or when the clock steps back, the next one is counted on from the last
     (section 6.2, method 2), because the log of events is read in the order of its ids.
     """
@@ -30,5 +39,4 @@ def new(prefix: Prefix) -> str:
     _last = number
     low = number & ((1 << 62) - 1)
     middle = number >> 62 & 0xFFF
-    value = number >> _RANDOM_BITS << 80 | 0x7 << 76 | middle << 64 | 0b10 << 62 | low
-    return f"{prefix}_{value:032x}"
+    return number >> _RANDOM_BITS << 80 | 0x7 << 76 | middle << 64 | 0b10 << 62 | low

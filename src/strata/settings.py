@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ class Server(Section):
 
     listen: str = "127.0.0.1:8080"
     session_hours: float = Field(default=72.0, gt=0, description="life of a login")
+    ping_interval_s: float = Field(default=5.0, gt=0, description="of WebSockets")
+    ping_timeout_s: float = Field(
+        default=10.0, gt=0, description="for the answer; then the connection is cut"
+    )
 
     @field_validator("listen")
     @classmethod
@@ -117,6 +122,11 @@ class Host(Section):
         split_range(value)
         return value
 
+    def receive_urls(self, ports: Iterable[int]) -> list[str]:
+        """Where a sender sends to."""
+        name = f"[{self.public_host}]" if ":" in self.public_host else self.public_host
+        return [f"rist://{name}:{port}" for port in ports]
+
 
 class Limits(Section):
     """What one worker may take of its machine."""
@@ -147,6 +157,21 @@ class Admission(Section):
         default=80.0, gt=0, le=100, description="of cores and memory, for all streams"
     )
     min_disk_mb: float = Field(default=1024.0, ge=0, description="free, for one that records")
+
+
+class Agents(Section):
+    """The senders in the field, which dial in."""
+
+    enrollment_days: float = Field(default=7.0, gt=0, description="life of an enrollment token")
+    login_timeout_s: float = Field(default=10.0, gt=0, description="from connection to login")
+    answer_timeout_s: float = Field(default=10.0, gt=0, description="to a start or a stop")
+    first_media_timeout_s: float = Field(default=60.0, ge=0, description="from its start; 0: never")
+    offline_alarm_s: float = Field(
+        default=30.0, gt=0, description="a sender that should send may be away"
+    )
+    messages_per_s: float = Field(
+        default=50.0, gt=0, description="of each; ten times as many at once"
+    )
 
 
 class Worker(Section):
@@ -180,6 +205,7 @@ class Settings(BaseSettings):
     host: Host = Host()
     limits: Limits = Limits()
     admission: Admission = Admission()
+    agents: Agents = Agents()
     worker: Worker = Worker()
 
     @property

@@ -27,6 +27,12 @@ def test_the_rest_is_a_uuid_of_version_7() -> None:
     assert before_ms <= value.int >> 80 <= time.time_ns() // 1_000_000 + 1
 
 
+def test_without_a_prefix_it_has_the_form_of_a_uuid() -> None:
+    found = ids.uuid7()
+    assert str(uuid.UUID(found)) == found
+    assert uuid.UUID(found).version == 7
+
+
 def test_later_ones_sort_after_earlier_ones_within_a_millisecond_too() -> None:
     made = [ids.new("evt") for _ in range(20_000)]
     assert made == sorted(set(made))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from strata.control import lifecycle
+from strata.control import agent_link, lifecycle
 from strata.host import stream, supervised
 from strata.worker import forward, liveness
 
@@ -18,6 +18,7 @@ TABLES: dict[str, Mapping[str, frozenset[str]]] = {
     "Stream": lifecycle.TRANSITIONS,  # type: ignore[dict-item]
     "Stream, on its host": stream.TRANSITIONS,  # type: ignore[dict-item]
     "Worker, seen from its host": supervised.TRANSITIONS,  # type: ignore[dict-item]
+    "Agent, one connection": agent_link.TRANSITIONS,  # type: ignore[dict-item]
     "Picture, on the air": liveness.VIDEO_TRANSITIONS,  # type: ignore[dict-item]
     "Sound, on the air": liveness.AUDIO_TRANSITIONS,  # type: ignore[dict-item]
     "Forward": forward.TRANSITIONS,  # type: ignore[dict-item]

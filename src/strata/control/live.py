@@ -20,6 +20,9 @@ class Live:
     alarms: list[Alarm] = field(default_factory=list)
     """What the host finds wrong with it."""
 
+    sender_alarms: list[Alarm] = field(default_factory=list)
+    """What is wrong with its sender."""
+
     is_restarting: bool = False
     """Whether its worker has died, and the next one is on its way."""
 
@@ -59,8 +62,13 @@ class Live:
             self.program.video == "slate"
             or self.is_off
             or self.is_restarting
-            or bool(self.links_down or self.alarms)
+            or bool(self.links_down or self.standing)
         )
+
+    @property
+    def standing(self) -> list[Alarm]:
+        """What is wrong at either end."""
+        return [*self.alarms, *self.sender_alarms]
 
     @property
     def is_fed(self) -> bool:

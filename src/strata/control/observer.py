@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -31,6 +31,9 @@ STORE_AGAIN_S: Final = 1.0
 
 Heard: TypeAlias = tuple[datetime, host_wire.Notice]
 
+Explain: TypeAlias = Callable[[str, str, str], tuple[str, str]]
+"""Stream, reason and detail of an end, as they are to be told."""
+
 
 class Observer:
     """Follows one host.
@@ -38,11 +41,13 @@ class Observer:
     Attributes:
         live: what is known of each stream that runs, or is about to.
         load: how full the host is; None before it has said so.
+        explain: adds to an end what the host cannot know of its cause.
     """
 
     def __init__(self, ledger: Ledger, seal: Seal) -> None:
         self.live: dict[str, Live] = {}
         self.load: host_wire.Load | None = None
+        self.explain: Explain = lambda stream_id, reason, detail: (reason, detail)
         self._ledger = ledger
         self._seal = seal
         self._tasks = TaskGroup()
@@ -140,7 +145,9 @@ class Observer:
         if snapshot is None:
             return
         is_ours = stream_id in self.live  # then its start is under way, and tells
-        live = self.live[stream_id] = Live(alarms=snapshot.alarms)
+        known = self.live.get(stream_id) or Live()
+        live = Live(alarms=snapshot.alarms, sender_alarms=known.sender_alarms)
+        self.live[stream_id] = live
         for event in snapshot.events:
             live.hear(event)
         if snapshot.needs_secrets:
@@ -174,7 +181,7 @@ class Observer:
 
     def stop_soon(self, stream_id: str) -> None:
         """Ends what there may be of a stream that has no business to run."""
-        self._tasks.spawn(f"{stream_id}-unwanted", self._stop_on_host(stream_id))
+        self._tasks.spawn(f"{stream_id}-unwanted", self.stop(stream_id))
 
     def give_up(self, stream_id: str) -> None:
         """Ends a start that could not be written down; its row follows when it can be."""
@@ -200,11 +207,12 @@ class Observer:
         self, stream_id: str, reason: str, detail: str, at: datetime | None = None
     ) -> None:
         """Writes down that a stream is over."""
+        reason, detail = self.explain(stream_id, reason, detail)
         await self._ledger.end(stream_id, reason, detail, at)
         self.live.pop(stream_id, None)
 
     async def _lose(self, row: tables.Stream) -> None:
-        await self._stop_on_host(row.id)
+        await self.stop(row.id)
         if row.state == "starting":
             await self.end(row.id, "start_failed", "it was never told whether the start succeeded")
             return
@@ -215,7 +223,8 @@ class Observer:
             "left of its worker has been ended",
         )
 
-    async def _stop_on_host(self, stream_id: str) -> None:
+    async def stop(self, stream_id: str) -> None:
+        """Ends what there may be of a stream on the host; returns when it has gone."""
         try:
             await self._host.request(host_wire.Stop(stream_id))
         except NotFound:
@@ -252,9 +261,11 @@ class Observer:
             case host_wire.WorkerSaid():
                 await self._hear(at, notice.stream_id, notice.event)
             case host_wire.Restarting():
-                if notice.stream_id in self.live:
+                if (dead := self.live.get(notice.stream_id)) is not None:
                     # Nothing of what the dead worker said of itself holds any more.
-                    self.live[notice.stream_id] = Live(is_restarting=True)
+                    self.live[notice.stream_id] = Live(
+                        is_restarting=True, sender_alarms=dead.sender_alarms
+                    )
                     await self._ledger.note(
                         notice.stream_id, "worker_restart", {"detail": notice.detail}, at=at
                     )
@@ -280,6 +291,27 @@ class Observer:
         if live is None:
             return
         live.alarms = alarms
+        await self._tell_alarms(at, stream_id, live.standing)
+
+    async def hear_sender(self, stream_id: str, alarms: list[host_wire.Alarm]) -> None:
+        """What is wrong with the sender of a stream now.
+
+        Raises:
+            StoreUnavailable: it is to be told again.
+        """
+        live = self.live.get(stream_id)
+        if live is None or live.sender_alarms == alarms:
+            return
+        before, live.sender_alarms = live.sender_alarms, alarms
+        try:
+            await self._tell_alarms(datetime.now(UTC), stream_id, live.standing)
+        except StoreUnavailable:
+            live.sender_alarms = before  # or it would not be told again
+            raise
+
+    async def _tell_alarms(
+        self, at: datetime, stream_id: str, alarms: list[host_wire.Alarm]
+    ) -> None:
         told = [
             {"kind": each.kind, "detail": each.detail, "forward": each.forward} for each in alarms
         ]

@@ -9,12 +9,15 @@ from typing import TypeAlias
 
 from strata.cluster.ends import ControlEnd
 from strata.control import rotation
+from strata.control.agents import Agents
+from strata.control.assignments import Assignments
 from strata.control.bus import Bus
 from strata.control.journal import Journal
 from strata.control.logins import Logins
 from strata.control.observer import Observer
 from strata.control.passwords import Passwords
 from strata.control.seal import Seal
+from strata.control.senders import Senders
 from strata.control.store import Store
 from strata.control.streams import Streams
 from strata.control.upkeep import Upkeep
@@ -35,6 +38,9 @@ class Platform:
     users: Users
     logins: Logins
     streams: Streams
+    senders: Senders
+    agents: Agents
+    assignments: Assignments
 
 
 @asynccontextmanager
@@ -51,15 +57,33 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
         users = Users(store, journal, passwords)
         logins = Logins(store, journal, passwords, settings.server.session_hours)
         streams = Streams(settings, store, seal, journal)
+        senders = Senders(store, journal, settings.agents.enrollment_days)
+        agents = Agents(settings.agents, senders, bus)
+        assignments = Assignments(settings, streams.ledger, seal, senders, agents, bus)
         host = connect(streams.observer)
-        streams.start(host)
+        await assignments.start(streams.observer)
+        streams.start(host, assignments)
         host.start()
         upkeep = Upkeep(settings.database, journal)
         upkeep.start()
         try:
-            yield Platform(settings, store, seal, bus, journal, users, logins, streams)
+            yield Platform(
+                settings,
+                store,
+                seal,
+                bus,
+                journal,
+                users,
+                logins,
+                streams,
+                senders,
+                agents,
+                assignments,
+            )
         finally:
             await upkeep.close()
+            await agents.close()
+            await assignments.close()
             await host.close()
             await streams.close()
     finally:

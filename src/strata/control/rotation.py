@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 IN_FLIGHT_S: Final = 10.0
 """A value that was closed with the old key just before may take that long to be stored."""
 
-SEALED: Final[tuple[tuple[InstrumentedAttribute[bytes], str], ...]] = (
+SEALED: Final[tuple[tuple[InstrumentedAttribute[Any], str], ...]] = (
     (tables.Stream.psk_sealed, "psk"),
     (tables.Stream.forwards_sealed, "forwards"),
+    (tables.Stream.source_sealed, "source"),
     (tables.Destination.url_sealed, "url"),
     (tables.Webhook.url_sealed, "url"),
     (tables.Webhook.secret_sealed, "secret"),
@@ -65,7 +66,8 @@ async def _close_anew(store: Store, seal: Seal) -> int:
     async with store.begin() as session:
         for column, name in SEALED:
             kind: Any = column.class_
-            for row in await session.scalars(select(kind).with_for_update()):
+            rows = select(kind).where(column.is_not(None)).with_for_update()
+            for row in await session.scalars(rows):
                 place = f"{row.id}.{name}"
                 value = seal.open(getattr(row, column.key), place)
                 setattr(row, column.key, seal.close(value, place))

@@ -25,6 +25,7 @@ from strata.ending import Ending
 from strata.errors import BadArguments
 from strata.settings import Settings, make_folders, split_listen
 from strata.tasks import TaskGroup
+from strata.wire.agent import MAX_FRAME_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,9 @@ async def _run(
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=GRACE_S,
+                ws_max_size=MAX_FRAME_BYTES,
+                ws_ping_interval=settings.server.ping_interval_s,
+                ws_ping_timeout=settings.server.ping_timeout_s,
             )
             log.info("the API listens on http://%s", settings.server.listen)
             async with beside(opened) if beside else contextlib.nullcontext():

@@ -6,6 +6,8 @@ written before anything is spawned, and its end is written only on the word of t
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging
 from dataclasses import dataclass
@@ -15,10 +17,12 @@ from typing import Final
 from strata import ids
 from strata.cluster.ends import ControlEnd
 from strata.control import addresses, lifecycle, tables
+from strata.control.assignments import Assignments
 from strata.control.journal import Journal
 from strata.control.ledger import Ledger
 from strata.control.live import Live
 from strata.control.observer import LOCAL_HOST, Observer
+from strata.control.posts import Crew
 from strata.control.roles import User
 from strata.control.seal import Seal
 from strata.control.store import Store
@@ -43,13 +47,15 @@ EVENTS_SHOWN: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What a start was asked for; URLs may hold stream keys."""
+    """What a start was asked for; URLs may hold stream keys. ``crew``: a sender of ours, and
+    what it is to send; None: any encoder."""
 
     forward_to: tuple[str, ...]
     links: int
     name: str
     record: bool
     slate: str = "on"
+    crew: Crew | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class View:
     """A stream as its owner sees it.
 
     Attributes:
-        psk: there right after the start only.
+        psk: there right after the start only, and without a sender of ours.
         is_observed: whether the host is there to tell how it is.
     """
 
@@ -77,11 +83,18 @@ class Streams:
         self._ledger = Ledger(store, journal)
         self.observer = Observer(self._ledger, seal)
         self._host: ControlEnd
+        self._assignments: Assignments
 
-    def start(self, host: ControlEnd) -> None:
+    def start(self, host: ControlEnd, assignments: Assignments) -> None:
         """Begins to follow what the host says."""
         self._host = host
+        self._assignments = assignments
+        self.observer.explain = assignments.explain
         self.observer.start(host)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._ledger
 
     async def close(self) -> None:
         """Writes down what the host has said so far, and ends."""
@@ -95,10 +108,12 @@ class Streams:
     # What people ask for.
 
     async def begin(self, user: User, request: StartRequest) -> View:
-        """Starts a stream; when it returns, a sender may start.
+        """Starts a stream; when it returns, a sender may start, or one of ours has.
 
         Raises:
             BadUrl, AddressRefused, BadArguments: nothing was begun.
+            NotFound, SenderOffline, Conflict: nothing was begun, because of the sender.
+            SenderRefused: it was, and has been ended; the row says so.
             StrataError: the host could not; the row says why.
         """
         user.require("operator")
@@ -118,12 +133,6 @@ class Streams:
             forwards.append(addresses.file_url(media, f"{row.id}-%Y%m%dT%H%M%S.ts"))
         row.psk_sealed = self._seal.close(psk, f"{row.id}.psk")
         row.forwards_sealed = self._seal.close(Secret(json.dumps(forwards)), f"{row.id}.forwards")
-        self.observer.live[row.id] = Live()  # before the row: a start that is under way is ours
-        try:
-            await self._ledger.add(row, user)
-        except BaseException:
-            del self.observer.live[row.id]
-            raise
         order = host_wire.Start(
             row.id,
             psk.reveal(),
@@ -131,15 +140,72 @@ class Streams:
             request.links,
             request.name,
             slate,
-            self._settings.host.first_media_timeout_s,
+            self._first_media_s(request),
         )
+        async with contextlib.AsyncExitStack() as undo:
+            await self._carry_out(user, request.crew, row, order, undo)
+            undo.pop_all()
+        view = await self.view(user, row.id)
+        return View(view.row, view.live, view.events, psk if request.crew is None else None)
+
+    async def _carry_out(
+        self,
+        user: User,
+        crew: Crew | None,
+        row: tables.Stream,
+        order: host_wire.Start,
+        undo: contextlib.AsyncExitStack,
+    ) -> None:
+        """The steps of a start; what a step has done is undone where a later one fails."""
+        if crew is not None:
+            await self._assignments.claim(user, row, crew, undo)
+        self.observer.live[row.id] = Live()  # before the row: a start that is under way is ours
+        try:
+            await self._ledger.add(row, user)
+        except BaseException:
+            del self.observer.live[row.id]
+            raise
         try:
             await self._start_on_host(order)
         except StoreUnavailable:
             self.observer.give_up(row.id)
             raise
-        view = await self.view(user, row.id)
-        return View(view.row, view.live, view.events, psk)
+        if crew is not None:
+            undo.push_async_exit(functools.partial(self._take_back, row.id))
+            await self._start_sender(row.id, undo)
+
+    def _first_media_s(self, request: StartRequest) -> float:
+        if request.crew is None:  # a person has to start the encoder
+            return self._settings.host.first_media_timeout_s
+        return self._settings.agents.first_media_timeout_s
+
+    async def _start_sender(self, id: str, undo: contextlib.AsyncExitStack) -> None:
+        """Returns when the sender has begun.
+
+        Raises:
+            SenderOffline, SenderRefused: it does not.
+            Conflict: somebody stopped the stream meanwhile.
+        """
+        row = await self._ledger.get(id)
+        assert row is not None
+        await self._assignments.begin(row, undo)
+        row = await self._ledger.get(id)
+        if row is None or row.state not in lifecycle.RUNNING:
+            raise _stopped_meanwhile(id)
+
+    async def _take_back(
+        self, id: str, _: type[BaseException] | None, error: BaseException | None, *__: object
+    ) -> None:
+        """Ends on the host what its sender did not begin."""
+        if not isinstance(error, Exception):
+            return  # cancelled: this process ends, and the next goes on with the stream
+        detail = error.message if isinstance(error, StrataError) else "an internal failure"
+        try:
+            await self.observer.end(id, "start_failed", detail)
+        except StoreUnavailable:
+            self.observer.give_up(id)
+        else:
+            await self.observer.stop(id)
 
     async def _start_on_host(self, order: host_wire.Start) -> None:
         """Returns when the worker is ready; else the row is over, and says why.

@@ -125,6 +125,7 @@ class Stream(Base):
 
     Attributes:
         request: what it was started with, but for secrets.
+        source_sealed: where its sender takes the picture from; None without a sender.
         policy: what is done when little arrives; None: nothing.
     """
 
@@ -143,6 +144,7 @@ class Stream(Base):
     policy: Mapped[dict[str, Any] | None]
     psk_sealed: Mapped[bytes] = mapped_column(LargeBinary)
     forwards_sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    source_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 

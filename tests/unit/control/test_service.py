@@ -141,6 +141,22 @@ async def test_an_address_that_is_taken_is_told(
             await service.run(load(here, listen), here.run / "host.sock")
 
 
+async def test_answers_do_not_wait_for_acknowledgements() -> None:
+    listener = await service._listen("127.0.0.1:0")
+    delays: asyncio.Queue[int] = asyncio.Queue()
+
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sock = writer.get_extra_info("socket")
+        delays.put_nowait(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async with await asyncio.start_server(take, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await asyncio.wait_for(delays.get(), DEADLINE_S)
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_an_address_that_is_about_to_be_given_back_is_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         listen = f"127.0.0.1:{holder.getsockname()[1]}"

@@ -8,12 +8,14 @@ from fastapi import FastAPI, Request, Response
 
 import strata
 from strata.control.api import (
+    agent_socket,
     auth,
     events,
     health,
     hosts,
     problems,
     seal,
+    senders,
     streams,
     tokens,
     users,
@@ -26,11 +28,13 @@ ROUTERS: Final = (
     auth.router,
     tokens.router,
     users.router,
+    senders.router,
     streams.router,
     hosts.router,
     events.router,
     seal.router,
     health.router,
+    agent_socket.router,
 )
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shlex
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from strata.control import lifecycle
 from strata.control.api.access import At, Operator, Viewer
 from strata.control.api.body import Body
 from strata.control.api.events import EventOut
+from strata.control.posts import Crew
 from strata.control.streams import StartRequest, View
 from strata.secrets import Secret
 from strata.settings import Host
+from strata.wire import agent
 
 router = APIRouter(prefix="/api/streams", tags=["streams"])
 
@@ -24,9 +26,45 @@ FORWARDS_MAX = 16
 LINKS_MAX = 8
 
 
-class StreamIn(Body):
-    """A start without a sender of ours: any RIST encoder may send to the ports."""
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^[^\x00-\x1f]+$")]
 
+
+class SourceIn(Body):
+    """Where a sender takes the picture from. A password in ``uri`` is shown to nobody again."""
+
+    mode: Literal["test", "file", "v4l2", "uri"]
+    path: Name | None = Field(default=None, description="of a file on the sender")
+    device: Name | None = Field(default=None, description="such as /dev/video0")
+    audio_device: Name | None = Field(default=None, description="sound from elsewhere")
+    uri: Name | None = Field(default=None, description="such as rtsp://camera/1")
+    loop: bool = Field(default=False, description="the file, again and again")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> SourceIn:
+        needs = {"file": self.path, "v4l2": self.device, "uri": self.uri}
+        if needs.get(self.mode, "") is None:
+            name = {"file": "path", "v4l2": "device", "uri": "uri"}[self.mode]
+            raise ValueError(f"a source of mode {self.mode} needs {name}")
+        return self
+
+    def source(self) -> agent.Source:
+        return agent.Source(**self.model_dump())
+
+
+class EncoderIn(Body):
+    codec: Literal["h264", "h265"] = "h264"
+    bitrate_kbps: int = Field(default=5000, ge=100, le=100_000)
+    keyint_max: int = Field(default=60, ge=1, le=1000, description="pictures between key frames")
+
+
+class StreamIn(Body):
+    """Without ``sender_id`` any RIST encoder may send to the ports."""
+
+    sender_id: str | None = Field(default=None, max_length=40, description="a sender of yours")
+    source: SourceIn | None = Field(
+        default=None, description="with sender_id; null: its first input, never a test picture"
+    )
+    encoder: EncoderIn | None = Field(default=None, description="with sender_id")
     forward_to: list[Annotated[str, Field(min_length=1, max_length=2048)]] = Field(
         default=[], max_length=FORWARDS_MAX, description="forward URLs"
     )
@@ -41,8 +79,23 @@ class StreamIn(Body):
         description="while no media comes: on, off, or a picture or movie in the media folder",
     )
 
+    @model_validator(mode="after")
+    def _has_sender(self) -> StreamIn:
+        if self.sender_id is None and (self.source or self.encoder):
+            raise ValueError("source and encoder are a sender's; name one as sender_id")
+        return self
+
     def request(self) -> StartRequest:
-        return StartRequest(tuple(self.forward_to), self.links, self.name, self.record, self.slate)
+        return StartRequest(
+            tuple(self.forward_to), self.links, self.name, self.record, self.slate, self.crew()
+        )
+
+    def crew(self) -> Crew | None:
+        if self.sender_id is None:
+            return None
+        source = self.source.source() if self.source is not None else None
+        encoder = self.encoder or EncoderIn()
+        return Crew(self.sender_id, source, agent.Encoder(**encoder.model_dump()))
 
 
 class ForwardOut(BaseModel):
@@ -62,6 +115,9 @@ class AlarmOut(BaseModel):
 class StreamOut(BaseModel):
     id: str
     name: str
+    sender_id: str | None
+    source: dict[str, Any] | None = Field(description="what its sender shows; null: not ours")
+    encoder: dict[str, Any] | None
     state: str
     on_air: bool
     observed: bool
@@ -86,25 +142,22 @@ class StreamOut(BaseModel):
 
 
 class StartedOut(StreamOut):
-    """The answer to a start; the key is told this once."""
+    """The answer to a start; without a sender of ours the key is told, this once."""
 
-    psk: str
-    sender_command: str
+    psk: str | None
+    sender_command: str | None
 
     @classmethod
     def started(cls, view: View, host: Host) -> StartedOut:
-        assert view.psk is not None
         fields = _stream(view, host)
-        return cls(
-            **fields,
-            psk=view.psk.reveal(),
-            sender_command=sender_command(fields["receive_urls"], view.psk),
-        )
+        if view.psk is None:
+            return cls(**fields, psk=None, sender_command=None)
+        command = sender_command(fields["receive_urls"], view.psk)
+        return cls(**fields, psk=view.psk.reveal(), sender_command=command)
 
 
 def receive_urls(ports: list[int], host: Host) -> list[str]:
-    name = f"[{host.public_host}]" if ":" in host.public_host else host.public_host
-    return [f"rist://{name}:{port}" for port in ports]
+    return host.receive_urls(ports)
 
 
 def sender_command(urls: list[str], psk: Secret) -> str:
@@ -120,6 +173,9 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": row.name,
+        "sender_id": row.sender_id,
+        "source": row.request.get("source"),
+        "encoder": row.request.get("encoder"),
         "state": row.state,
         "on_air": live is not None
         and lifecycle.is_on_air(state, live.is_fed, live.forward_states()),
@@ -136,7 +192,7 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "media": stats["media"] if stats else None,
         "program": msgspec.structs.asdict(live.program) if live else None,
         "stats": stats,
-        "alarms": [AlarmOut(**msgspec.structs.asdict(each)) for each in live.alarms]
+        "alarms": [AlarmOut(**msgspec.structs.asdict(each)) for each in live.standing]
         if live
         else [],
         "events": [EventOut.of(each) for each in view.events],
@@ -154,7 +210,7 @@ async def list_streams(at: At, caller: Viewer) -> list[StreamOut]:
 
 @router.post("", status_code=201)
 async def start_stream(at: At, caller: Operator, body: StreamIn) -> StartedOut:
-    """Answered when a sender may start."""
+    """Answered when a sender may start, or, with ``sender_id``, when that has."""
     view = await at.streams.begin(caller, body.request())
     return StartedOut.started(view, at.settings.host)
 

@@ -30,7 +30,7 @@ def stream(**more: Any) -> tables.Stream:
         "ports": [15000, 15002],
         "created_at": NOW,
     }
-    return tables.Stream(**fields | more)
+    return tables.Stream(**{"request": {}} | fields | more)
 
 
 def live() -> Live:

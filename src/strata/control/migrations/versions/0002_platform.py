@@ -59,6 +59,7 @@ def _upgrade_streams_and_events() -> None:
         streams.add_column(sa.Column("sender_id", sa.String(40)))
         streams.add_column(sa.Column("request", sa.JSON(), nullable=False, server_default="{}"))
         streams.add_column(sa.Column("policy", sa.JSON()))
+        streams.add_column(sa.Column("source_sealed", sa.LargeBinary()))
     op.create_index("ix_streams_sender_id", "streams", ["sender_id"])
     op.drop_index("ix_events_stream_id", "events")
     with op.batch_alter_table("events") as events:
