@@ -10,10 +10,16 @@ from typing import TypeAlias
 from strata.cluster.ends import ControlEnd
 from strata.control import rotation
 from strata.control.bus import Bus
+from strata.control.destinations import Destinations
+from strata.control.hosts import Hosts
 from strata.control.journal import Journal
+from strata.control.ledger import Ledger
 from strata.control.logins import Logins
 from strata.control.observer import Observer
+from strata.control.orders import Orders
 from strata.control.passwords import Passwords
+from strata.control.preflights import Preflights
+from strata.control.previews import Previews
 from strata.control.seal import Seal
 from strata.control.store import Store
 from strata.control.streams import Streams
@@ -35,6 +41,11 @@ class Platform:
     users: Users
     logins: Logins
     streams: Streams
+    destinations: Destinations
+    previews: Previews
+    orders: Orders
+    hosts: Hosts
+    preflights: Preflights
 
 
 @asynccontextmanager
@@ -50,14 +61,36 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
         passwords = Passwords()
         users = Users(store, journal, passwords)
         logins = Logins(store, journal, passwords, settings.server.session_hours)
-        streams = Streams(settings, store, seal, journal)
+        ledger = Ledger(store, journal)
+        destinations = Destinations(settings, store, seal, journal, ledger)
+        previews = Previews(settings.media_dir)
+        hosts = Hosts(store, journal)
+        streams = Streams(settings, seal, ledger, destinations, previews, hosts)
+        orders = Orders(streams, ledger, seal, destinations)
+        preflights = Preflights(settings, streams, destinations, hosts)
         host = connect(streams.observer)
         streams.start(host)
+        destinations.start(host)
+        orders.start(host)
         host.start()
-        upkeep = Upkeep(settings.database, journal)
+        upkeep = Upkeep(settings.database, journal, ledger, previews)
         upkeep.start()
         try:
-            yield Platform(settings, store, seal, bus, journal, users, logins, streams)
+            yield Platform(
+                settings,
+                store,
+                seal,
+                bus,
+                journal,
+                users,
+                logins,
+                streams,
+                destinations,
+                previews,
+                orders,
+                hosts,
+                preflights,
+            )
         finally:
             await upkeep.close()
             await host.close()

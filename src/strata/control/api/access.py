@@ -12,7 +12,7 @@ from strata.control.platform import Platform
 from strata.control.roles import User
 from strata.errors import NotAllowed
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False, description="from POST /api/auth/login, or an API token of POST /api/tokens"
 )
 
@@ -23,7 +23,7 @@ def _platform(request: Request) -> Platform:
 
 
 async def _token(
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> str:
     if credentials is None:
         raise HTTPException(401, "log in first: POST /api/auth/login gives a token")

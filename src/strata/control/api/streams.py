@@ -30,8 +30,12 @@ class StreamIn(Body):
     forward_to: list[Annotated[str, Field(min_length=1, max_length=2048)]] = Field(
         default=[], max_length=FORWARDS_MAX, description="forward URLs"
     )
+    destinations: list[Annotated[str, Field(min_length=1, max_length=40)]] = Field(
+        default=[], max_length=FORWARDS_MAX, description="ids of destinations"
+    )
     links: int = Field(default=2, ge=1, le=LINKS_MAX, description="ports, one per link")
     record: bool = Field(default=False, description="record into the media folder, too")
+    preview: bool = Field(default=False, description="as HLS at /hls/{stream}/index.m3u8, too")
     name: str = Field(default="", max_length=120, description="shown on the slate, too")
     slate: str = Field(
         default="on",
@@ -42,7 +46,15 @@ class StreamIn(Body):
     )
 
     def request(self) -> StartRequest:
-        return StartRequest(tuple(self.forward_to), self.links, self.name, self.record, self.slate)
+        return StartRequest(
+            tuple(self.forward_to),
+            self.links,
+            self.name,
+            self.record,
+            self.slate,
+            tuple(self.destinations),
+            self.preview,
+        )
 
 
 class ForwardOut(BaseModel):
@@ -51,6 +63,8 @@ class ForwardOut(BaseModel):
     state: str
     url: str
     message: str
+    destination: str | None = Field(description="the id of the one that it was made from")
+    name: str
 
 
 class AlarmOut(BaseModel):
@@ -74,6 +88,7 @@ class StreamOut(BaseModel):
     links: list[dict[str, Any]]
     media: dict[str, Any] | None
     program: dict[str, str] | None
+    slate_held: bool = Field(description="somebody asked for the slate, whatever media comes")
     stats: dict[str, Any] | None
     alarms: list[AlarmOut]
     events: list[EventOut]
@@ -129,12 +144,11 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "host": row.host,
         "ports": row.ports,
         "receive_urls": receive_urls(row.ports, host),
-        "forwards": [ForwardOut(**msgspec.structs.asdict(each)) for each in live.forwards.values()]
-        if live
-        else [],
+        "forwards": _forwards(view),
         "links": stats["links"] if stats else [],
         "media": stats["media"] if stats else None,
         "program": msgspec.structs.asdict(live.program) if live else None,
+        "slate_held": live is not None and live.is_slate_held,
         "stats": stats,
         "alarms": [AlarmOut(**msgspec.structs.asdict(each)) for each in live.alarms]
         if live
@@ -143,6 +157,20 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "created_at": row.created_at,
         "ended_at": row.ended_at,
     }
+
+
+def _forwards(view: View) -> list[ForwardOut]:
+    found = []
+    for each in view.live.forwards.values() if view.live else ():
+        wanted = view.forwards.get(each.forward)
+        found.append(
+            ForwardOut(
+                **msgspec.structs.asdict(each),
+                destination=wanted.destination if wanted else None,
+                name=wanted.name if wanted else "",
+            )
+        )
+    return found
 
 
 @router.get("")
