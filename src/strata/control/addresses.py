@@ -80,7 +80,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 async def _check_host(url: ForwardUrl, timeout_s: float) -> None:
-    addresses = await _resolve(url, timeout_s)
+    addresses = await resolve(url, timeout_s)
     hidden = sorted(str(address) for address in addresses if not is_public(address))
     if hidden:
         raise AddressRefused(
@@ -90,7 +90,12 @@ async def _check_host(url: ForwardUrl, timeout_s: float) -> None:
         )
 
 
-async def _resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | IPv6Address]:
+async def resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | IPv6Address]:
+    """What the host of a URL leads to.
+
+    Raises:
+        BadUrl: nothing, or nobody said so in time.
+    """
     assert url.host is not None
     name = url.host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):

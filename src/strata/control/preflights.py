@@ -79,11 +79,14 @@ class Preflights:
         """Each URL and destination, at once: names take their time to resolve."""
 
         async def url(at: int, text: str) -> _Named:
-            checked = await self._destinations.check(text)
-            return _Named(f"forward_to.{at}", Forward(checked))
+            checked = Forward(await self._destinations.check(text))
+            await self._resolve(checked)
+            return _Named(f"forward_to.{at}", checked)
 
         async def destination(at: int, id: str) -> _Named:
-            return _Named(f"destinations.{at}", await self._destinations.forward(user, id))
+            checked = await self._destinations.forward(user, id)
+            await self._resolve(checked)
+            return _Named(f"destinations.{at}", checked)
 
         asked = [
             *((f"forward_to.{at}", url(at, text)) for at, text in enumerate(start.forward_to)),
@@ -102,6 +105,12 @@ class Preflights:
             else:
                 named.append(answer)
         return named, refused
+
+    async def _resolve(self, forward: Forward) -> None:
+        """That its host has an address; where private ones are allowed, a start does not look."""
+        url = forward_url.parse(forward.url)
+        if url.path is None and not url.listens:
+            await addresses.resolve(url, self._settings.forward.resolve_timeout_s)
 
     def _check_rest(self, start: StartRequest, *, is_running: bool) -> list[Finding]:
         found = []
