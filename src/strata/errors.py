@@ -9,6 +9,7 @@
     |   +-- NotFound
     |   +-- Conflict               not in the state that the thing is in
     |   |   +-- NoPicture          nothing is on the air that could be shown
+    |   |   +-- SenderBusy         it sends another stream
     |   |   +-- SenderOffline      nobody can be told to do anything there
     |   |   +-- SenderRefused      it was told, and said no
     |   +-- TooManyTries           wait a moment: somebody may be guessing
@@ -88,6 +89,10 @@ class Conflict(OperatorError):
 
 class NoPicture(Conflict):
     code = "no_picture"
+
+
+class SenderBusy(Conflict):
+    code = "sender_busy"
 
 
 class SenderOffline(Conflict):

@@ -85,4 +85,6 @@ async def in_thread(name: str, work: Callable[[], T], deadline_s: float) -> T:
             log.debug("thread %s outlived the loop", name)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return await asyncio.wait_for(done, deadline_s)
+    # Not wait_for(): before Python 3.12 it loses a cancellation that comes with the result.
+    async with asyncio.timeout(deadline_s):
+        return await done

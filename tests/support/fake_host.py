@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from strata.errors import HostUnreachable, NotFound, StrataError
+from strata.errors import HostUnreachable, NoPicture, NotFound, StrataError
 from strata.wire import host as wire
 from strata.wire import worker
 
@@ -14,6 +14,9 @@ class FakeHost:
 
     Attributes:
         forgot: streams of which it does not know the secrets.
+        forwards: of each stream, the ids and URLs.
+        tested: what a test push comes to.
+        picture: what a stream shows; None: nothing.
     """
 
     def __init__(self) -> None:
@@ -23,6 +26,10 @@ class FakeHost:
         self.ended: list[wire.Ended] = []
         self.alarms: dict[str, list[wire.Alarm]] = {}
         self.forgot: set[str] = set()
+        self.forwards: dict[str, dict[str, str]] = {}
+        self.slates_held: set[str] = set()
+        self.tested = wire.Tested(True, "it took 10 s of colour bars", "ok", 10.0, 2_000_000)
+        self.picture: wire.Picture | None = None
         self.fail: StrataError | None = None
         self.before_answer: Callable[[wire.Request], Awaitable[None]] | None = None
 
@@ -47,8 +54,11 @@ class FakeHost:
         if self.fail is not None:
             return self.fail
         match request:
-            case wire.Start(stream_id=stream_id):
+            case wire.Start(stream_id=stream_id, forwards=urls):
                 self.running[stream_id] = []
+                self.forwards[stream_id] = {
+                    worker.forward_id(number): url for number, url in enumerate(urls, 1)
+                }
                 return wire.Started([15000, 15002], 4711)
             case wire.Stop(stream_id=stream_id):
                 if self.running.pop(stream_id, None) is None:
@@ -63,6 +73,8 @@ class FakeHost:
                         list(events),
                         self.alarms.get(stream_id, []),
                         needs_secrets=stream_id in self.forgot,
+                        forward_ids=list(self.forwards.get(stream_id, {})),
+                        slate_now=stream_id in self.slates_held,
                     )
                     for stream_id, events in self.running.items()
                 ]
@@ -70,6 +82,37 @@ class FakeHost:
             case wire.Entrust(stream_id=stream_id):
                 self.forgot.discard(stream_id)
                 return wire.Done()
+            case wire.TestPush():
+                return self.tested
+            case wire.Thumbnail(stream_id=stream_id):
+                if self.picture is None:
+                    return NoPicture(f"{stream_id} has nothing on the air")
+                return self.picture
+            case _:
+                return self._change(request)
+
+    def _change(self, order: wire.Order) -> wire.Reply | StrataError:
+        here = self.forwards.get(order.stream_id)
+        if here is None or order.stream_id not in self.running:
+            return NotFound(f"{order.stream_id} does not run on this host")
+        match order:
+            case wire.AddForward(url=url):
+                id = worker.forward_id(max(map(worker.forward_number, here), default=0) + 1)
+                here[id] = url
+                return wire.Changed(id)
+            case wire.ReplaceForward(forward=id, url=url) if id in here:
+                here[id] = url
+                return wire.Changed(id, overlap=True)
+            case wire.RemoveForward(forward=id) if id in here:
+                del here[id]
+                return wire.Changed(id)
+            case wire.Configure(slate_now=now):
+                if now:
+                    self.slates_held.add(order.stream_id)
+                else:
+                    self.slates_held.discard(order.stream_id)
+                return wire.Done()
+        return NotFound(f"there is no forward {order.forward}")
 
     def stops(self) -> list[str]:
         return [each.stream_id for each in self.asked if isinstance(each, wire.Stop)]

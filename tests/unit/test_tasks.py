@@ -137,6 +137,18 @@ async def test_a_thread_that_hangs_is_left_behind() -> None:
     await asyncio.sleep(0)  # the late result is delivered, and nobody minds
 
 
+async def test_a_cancellation_that_comes_with_the_result_is_not_lost() -> None:
+    release = threading.Event()
+    task = asyncio.create_task(in_thread("worker", lambda: release.wait(30.0), 30.0))
+    await asyncio.sleep(0)  # it has begun
+    [thread] = [each for each in threading.enumerate() if each.name == "worker"]
+    release.set()
+    thread.join(5.0)  # the result waits for the loop
+    asyncio.get_running_loop().call_soon(task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_a_thread_may_outlive_the_loop() -> None:
     release = threading.Event()
 

@@ -25,6 +25,10 @@ PRIVILEGED: Final = 1024
 GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 """All of IPv6 that is given out for use on the internet (IANA, RFC 4291 section 2.4)."""
 
+PREVIEWS: Final = "previews"
+"""The folder in the media folder that streams write their previews to. Who could write there
+as a forward could read what others have there."""
+
 NAT64: Final = IPv6Network("64:ff9b::/96")
 """How an IPv6 network reaches an IPv4 address: the last 32 bits (RFC 6052 section 2.1)."""
 
@@ -76,7 +80,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 async def _check_host(url: ForwardUrl, timeout_s: float) -> None:
-    addresses = await _resolve(url, timeout_s)
+    addresses = await resolve(url, timeout_s)
     hidden = sorted(str(address) for address in addresses if not is_public(address))
     if hidden:
         raise AddressRefused(
@@ -86,7 +90,12 @@ async def _check_host(url: ForwardUrl, timeout_s: float) -> None:
         )
 
 
-async def _resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | IPv6Address]:
+async def resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | IPv6Address]:
+    """What the host of a URL leads to.
+
+    Raises:
+        BadUrl: nothing, or nobody said so in time.
+    """
     assert url.host is not None
     name = url.host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
@@ -141,4 +150,9 @@ def _check_path(path: str, media_dir: Path) -> None:
         raise AddressRefused(
             f"what streams write lies in {media_dir}; write file:name.ts to record there, "
             "hls:name for a playlist"
+        )
+    if Path(path).resolve().is_relative_to(media_dir / PREVIEWS):
+        raise AddressRefused(
+            f"{media_dir / PREVIEWS} is kept for previews; choose another folder, or start the "
+            "stream with a preview"
         )

@@ -29,7 +29,7 @@ from strata.control.posts import Crew, Post
 from strata.control.roles import User
 from strata.control.seal import Seal
 from strata.control.senders import Senders
-from strata.errors import Conflict, StoreUnavailable, StrataError
+from strata.errors import SenderBusy, StoreUnavailable, StrataError
 from strata.secrets import Secret
 from strata.settings import Settings
 from strata.tasks import TaskGroup
@@ -102,6 +102,24 @@ class Assignments:
 
     # A start.
 
+    async def require(self, user: User, crew: Crew) -> tuple[tables.Sender, wire.Source]:
+        """A sender that could begin now, and what it would send.
+
+        Raises:
+            NotFound: there is no such sender, or it is another user's.
+            SenderOffline: it is not connected.
+            SenderBusy: it sends another stream.
+            BadArguments: no source was named, and the sender has none.
+        """
+        sender = await self._senders.get(user, crew.sender_id)
+        link = self._agents.require(sender.id)
+        source = crew.source or posts.first_input(link.status)
+        stream_id = self._post(sender.id).stream_id
+        if stream_id is not None:
+            name = sender.name or sender.id
+            raise SenderBusy(f"{name} sends {stream_id} already; stop that stream first")
+        return sender, source
+
     async def claim(
         self, user: User, row: tables.Stream, crew: Crew, undo: contextlib.AsyncExitStack
     ) -> None:
@@ -111,18 +129,10 @@ class Assignments:
             undo: gives the sender back.
 
         Raises:
-            NotFound: there is no such sender, or it is another user's.
-            SenderOffline: it is not connected.
-            Conflict: it sends another stream.
-            BadArguments: no source was named, and the sender has none.
+            StrataError: as :meth:`require`.
         """
-        sender = await self._senders.get(user, crew.sender_id)
-        link = self._agents.require(sender.id)
-        source = crew.source or posts.first_input(link.status)
+        sender, source = await self.require(user, crew)
         post = self._post(sender.id)
-        if post.stream_id is not None:
-            name = sender.name or sender.id
-            raise Conflict(f"{name} sends {post.stream_id} already; stop that stream first")
         post.claim(row.id)
         undo.callback(post.release, row.id)
         row.sender_id = sender.id

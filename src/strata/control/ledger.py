@@ -44,6 +44,14 @@ class Ledger:
             query = select(tables.Stream).where(tables.Stream.state.not_in(lifecycle.OVER))
             return list(await session.scalars(query))
 
+    async def ended_since(self, moment: datetime) -> set[str]:
+        """The ids of the streams that are not over, or have not been for longer."""
+        query = select(tables.Stream.id).where(
+            tables.Stream.ended_at.is_(None) | (tables.Stream.ended_at >= moment)
+        )
+        async with self._store.begin() as session:
+            return set(await session.scalars(query))
+
     async def visible_to(self, user: User) -> list[tables.Stream]:
         """The streams that the user may see; the newest first."""
         query = select(tables.Stream).order_by(tables.Stream.id.desc())
@@ -69,6 +77,16 @@ class Ledger:
             row = await change.session.get(tables.Stream, stream_id)
             owner_id = row.owner_id if row is not None else None
             change.note(type, stream_id, owner_id, by, at, **data)
+
+    async def set_forwards(
+        self, stream_id: str, sealed: bytes, type: str, by: User | None = None, **data: Any
+    ) -> None:
+        """Writes down where a stream goes from now on, and what that comes from."""
+        async with self._journal.begin() as change:
+            row = await change.session.get(tables.Stream, stream_id, with_for_update=True)
+            assert row is not None  # rows of streams stay
+            row.forwards_sealed = sealed
+            change.note(type, stream_id, row.owner_id, by, **data)
 
     async def latest(self, stream_id: str, count: int) -> list[tables.Event]:
         """What happened last to a stream, the oldest first."""

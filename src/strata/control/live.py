@@ -29,6 +29,17 @@ class Live:
     is_off: bool = False
     """Whether nothing is on the air any more: no media, and no slate."""
 
+    is_slate_held: bool = False
+    """Whether somebody has asked for the slate to be shown, whatever comes."""
+
+    gone: set[str] = field(default_factory=set)
+    """Forwards that were removed. What was said of them before may be heard after that."""
+
+    def drop(self, forward: str) -> None:
+        """A forward has been removed."""
+        self.gone.add(forward)
+        self.forwards.pop(forward, None)
+
     def hear(self, event: wire.Event) -> bool:
         """Takes an event in; True where it can change the state of the stream."""
         match event:
@@ -40,6 +51,8 @@ class Live:
                 was_on = self.is_off or _is_on(self.program)
                 self.is_off = was_on and not _is_on(event)
                 self.program = event
+            case wire.Forward() if event.forward in self.gone:
+                return False
             case wire.Forward():
                 self.forwards[event.forward] = event
             case wire.Stats():

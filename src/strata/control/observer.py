@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from strata.cluster.ends import ControlEnd
-from strata.control import lifecycle, tables
+from strata.control import forwards, lifecycle, tables
 from strata.control.ledger import Ledger
 from strata.control.lifecycle import State
 from strata.control.live import Live
@@ -146,10 +145,16 @@ class Observer:
             return
         is_ours = stream_id in self.live  # then its start is under way, and tells
         known = self.live.get(stream_id) or Live()
-        live = Live(alarms=snapshot.alarms, sender_alarms=known.sender_alarms)
-        self.live[stream_id] = live
+        live = self.live[stream_id] = Live(
+            alarms=snapshot.alarms,
+            sender_alarms=known.sender_alarms,
+            is_slate_held=snapshot.slate_now,
+        )
         for event in snapshot.events:
             live.hear(event)
+        if snapshot.forward_ids:
+            shown = {id: each.url for id, each in live.forwards.items()}
+            row = await self._settle(row, {id: shown.get(id) for id in snapshot.forward_ids})
         if snapshot.needs_secrets:
             self._spawn(f"{stream_id}-entrust", self._entrust(row))
         if row.state == "starting" and not is_ours:
@@ -158,11 +163,19 @@ class Observer:
 
     async def _entrust(self, row: tables.Stream) -> None:
         """Tells a host that was started anew what the stream's next worker has to know."""
-        forwards = self._seal.open(row.forwards_sealed, f"{row.id}.forwards")
+        known = [each for each in forwards.opened(self._seal, row).now if each.id]
         psk = self._seal.open(row.psk_sealed, f"{row.id}.psk")
-        await self._host.request(
-            host_wire.Entrust(row.id, psk.reveal(), json.loads(forwards.reveal()))
-        )
+        urls, ids = [each.url for each in known], [each.id for each in known]
+        await self._host.request(host_wire.Entrust(row.id, psk.reveal(), urls, ids))
+
+    async def _settle(self, row: tables.Stream, there: dict[str, str | None]) -> tables.Stream:
+        """Writes down what became of a change whose answer was lost."""
+        held = forwards.opened(self._seal, row)
+        if held.before is None:
+            return row
+        settled = forwards.closed(self._seal, row.id, held.settled(there))
+        await self._ledger.set_forwards(row.id, settled, "forwards_settled", forwards=list(there))
+        return await self._ledger.get(row.id) or row
 
     async def finish(self, stream_id: str) -> None:
         """Has the host stop a stream that is to stop, and writes down how it ended.
@@ -210,6 +223,14 @@ class Observer:
         reason, detail = self.explain(stream_id, reason, detail)
         await self._ledger.end(stream_id, reason, detail, at)
         self.live.pop(stream_id, None)
+
+    async def drop_forward(self, stream_id: str, forward: str) -> None:
+        """A forward has been removed, and what was wrong with it no longer counts."""
+        async with self._in_order:
+            live = self.live.get(stream_id)
+            if live is not None:
+                live.drop(forward)
+                await self._observe(stream_id)
 
     async def _lose(self, row: tables.Stream) -> None:
         await self.stop(row.id)
@@ -264,7 +285,9 @@ class Observer:
                 if (dead := self.live.get(notice.stream_id)) is not None:
                     # Nothing of what the dead worker said of itself holds any more.
                     self.live[notice.stream_id] = Live(
-                        is_restarting=True, sender_alarms=dead.sender_alarms
+                        is_restarting=True,
+                        sender_alarms=dead.sender_alarms,
+                        is_slate_held=dead.is_slate_held,
                     )
                     await self._ledger.note(
                         notice.stream_id, "worker_restart", {"detail": notice.detail}, at=at

@@ -12,10 +12,16 @@ from strata.control import rotation
 from strata.control.agents import Agents
 from strata.control.assignments import Assignments
 from strata.control.bus import Bus
+from strata.control.destinations import Destinations
+from strata.control.hosts import Hosts
 from strata.control.journal import Journal
+from strata.control.ledger import Ledger
 from strata.control.logins import Logins
 from strata.control.observer import Observer
+from strata.control.orders import Orders
 from strata.control.passwords import Passwords
+from strata.control.preflights import Preflights
+from strata.control.previews import Previews
 from strata.control.seal import Seal
 from strata.control.senders import Senders
 from strata.control.store import Store
@@ -41,6 +47,11 @@ class Platform:
     senders: Senders
     agents: Agents
     assignments: Assignments
+    destinations: Destinations
+    previews: Previews
+    orders: Orders
+    hosts: Hosts
+    preflights: Preflights
 
 
 @asynccontextmanager
@@ -56,15 +67,23 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
         passwords = Passwords()
         users = Users(store, journal, passwords)
         logins = Logins(store, journal, passwords, settings.server.session_hours)
-        streams = Streams(settings, store, seal, journal)
+        ledger = Ledger(store, journal)
+        destinations = Destinations(settings, store, seal, journal, ledger)
+        previews = Previews(settings.media_dir)
+        hosts = Hosts(store, journal)
+        streams = Streams(settings, seal, ledger, destinations, previews, hosts)
         senders = Senders(store, journal, settings.agents.enrollment_days)
         agents = Agents(settings.agents, senders, bus)
-        assignments = Assignments(settings, streams.ledger, seal, senders, agents, bus)
+        assignments = Assignments(settings, ledger, seal, senders, agents, bus)
+        orders = Orders(streams, ledger, seal, destinations)
+        preflights = Preflights(settings, streams, destinations, hosts, assignments)
         host = connect(streams.observer)
         await assignments.start(streams.observer)
         streams.start(host, assignments)
+        destinations.start(host)
+        orders.start(host)
         host.start()
-        upkeep = Upkeep(settings.database, journal)
+        upkeep = Upkeep(settings.database, journal, ledger, previews)
         upkeep.start()
         try:
             yield Platform(
@@ -79,6 +98,11 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
                 senders,
                 agents,
                 assignments,
+                destinations,
+                previews,
+                orders,
+                hosts,
+                preflights,
             )
         finally:
             await upkeep.close()

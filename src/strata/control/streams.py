@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from strata import ids
 from strata.cluster.ends import ControlEnd
-from strata.control import addresses, lifecycle, tables
+from strata.control import addresses, forwards, lifecycle, tables
 from strata.control.assignments import Assignments
-from strata.control.journal import Journal
+from strata.control.destinations import Destinations
+from strata.control.forwards import Forward, Forwards
+from strata.control.hosts import Hosts
 from strata.control.ledger import Ledger
 from strata.control.live import Live
 from strata.control.observer import LOCAL_HOST, Observer
 from strata.control.posts import Crew
+from strata.control.previews import Previews
 from strata.control.roles import User
 from strata.control.seal import Seal
-from strata.control.store import Store
 from strata.errors import (
     BadArguments,
     Conflict,
@@ -37,18 +39,26 @@ from strata.errors import (
     WorkerFailed,
 )
 from strata.secrets import Secret, make_psk
-from strata.settings import Settings, split_range
+from strata.settings import Settings
 from strata.wire import host as host_wire
 
 log = logging.getLogger(__name__)
 
 EVENTS_SHOWN: Final = 100
+GOES_NOWHERE: Final = (
+    "the stream would go nowhere; give at least one URL in forward_to, a destination, record or "
+    "preview"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What a start was asked for; URLs may hold stream keys. ``crew``: a sender of ours, and
-    what it is to send; None: any encoder."""
+    """What a start was asked for; URLs may hold stream keys.
+
+    Attributes:
+        crew: a sender of ours, and what it is to send; None: any encoder.
+        destinations: ids.
+    """
 
     forward_to: tuple[str, ...]
     links: int
@@ -56,6 +66,8 @@ class StartRequest:
     record: bool
     slate: str = "on"
     crew: Crew | None = None
+    destinations: tuple[str, ...] = ()
+    preview: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,7 @@ class View:
     Attributes:
         psk: there right after the start only, and without a sender of ours.
         is_observed: whether the host is there to tell how it is.
+        forwards: what is wanted of those of a stream that runs, by their ids.
     """
 
     row: tables.Stream
@@ -72,16 +85,28 @@ class View:
     events: list[tables.Event]
     psk: Secret | None = None
     is_observed: bool = True
+    forwards: Mapping[str, Forward] = field(default_factory=dict)
 
 
 class Streams:
     """The streams of this installation."""
 
-    def __init__(self, settings: Settings, store: Store, seal: Seal, journal: Journal) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        seal: Seal,
+        ledger: Ledger,
+        destinations: Destinations,
+        previews: Previews,
+        hosts: Hosts,
+    ) -> None:
         self._settings = settings
         self._seal = seal
-        self._ledger = Ledger(store, journal)
-        self.observer = Observer(self._ledger, seal)
+        self._ledger = ledger
+        self._destinations = destinations
+        self._previews = previews
+        self._hosts = hosts
+        self.observer = Observer(ledger, seal)
         self._host: ControlEnd
         self._assignments: Assignments
 
@@ -112,12 +137,14 @@ class Streams:
 
         Raises:
             BadUrl, AddressRefused, BadArguments: nothing was begun.
+            NoCapacity: the host takes no new streams; nothing was begun.
             NotFound, SenderOffline, Conflict: nothing was begun, because of the sender.
             SenderRefused: it was, and has been ended; the row says so.
             StrataError: the host could not; the row says why.
         """
         user.require("operator")
-        forwards = await self._check(request)
+        await self._hosts.require_open(LOCAL_HOST)
+        wanted = await self._check(user, request)
         slate = addresses.slate(request.slate, self._settings.media_dir)
         psk = make_psk()
         row = tables.Stream(
@@ -128,15 +155,13 @@ class Streams:
             ports=[],
             created_at=datetime.now(UTC),
         )
-        if request.record:
-            media = self._settings.media_dir
-            forwards.append(addresses.file_url(media, f"{row.id}-%Y%m%dT%H%M%S.ts"))
+        held = self._complete(row.id, request, wanted)
         row.psk_sealed = self._seal.close(psk, f"{row.id}.psk")
-        row.forwards_sealed = self._seal.close(Secret(json.dumps(forwards)), f"{row.id}.forwards")
+        row.forwards_sealed = forwards.closed(self._seal, row.id, held)
         order = host_wire.Start(
             row.id,
             psk.reveal(),
-            forwards,
+            [each.url for each in held.now],
             request.links,
             request.name,
             slate,
@@ -146,7 +171,7 @@ class Streams:
             await self._carry_out(user, request.crew, row, order, undo)
             undo.pop_all()
         view = await self.view(user, row.id)
-        return View(view.row, view.live, view.events, psk if request.crew is None else None)
+        return replace(view, psk=psk if request.crew is None else None)
 
     async def _carry_out(
         self,
@@ -243,7 +268,7 @@ class Streams:
             HostUnreachable: the host does not answer; it is told again once it is back.
         """
         user.require("operator")
-        row = await self._own(user, stream_id)
+        row = await self.own(user, stream_id)
         if row.state in lifecycle.OVER:
             return await self.view(user, stream_id)
         await self._ledger.note(stream_id, "stop_requested", {}, user)
@@ -261,26 +286,56 @@ class Streams:
         Raises:
             NotFound: there is none, or it is another user's.
         """
-        row = await self._own(user, stream_id)
+        row = await self.own(user, stream_id)
         events = await self._ledger.latest(stream_id, EVENTS_SHOWN)
-        return View(row, self.observer.live.get(stream_id), events, is_observed=self.can_start)
+        return self._view(row, events)
 
     async def visible_to(self, user: User) -> list[View]:
         """The streams that the user may see, the newest first."""
         rows = await self._ledger.visible_to(user)
-        live = self.observer.live
-        return [View(row, live.get(row.id), [], is_observed=self.can_start) for row in rows]
+        return [self._view(row, []) for row in rows]
 
-    async def _check(self, request: StartRequest) -> list[str]:
-        if not request.forward_to and not request.record:
-            raise BadArguments(
-                "the stream would go nowhere; give at least one URL in forward_to, or record"
-            )
-        rules, media = self._settings.forward, self._settings.media_dir
-        reserved = split_range(self._settings.host.port_range)
-        return [await addresses.check(url, rules, media, reserved) for url in request.forward_to]
+    def _view(self, row: tables.Stream, events: list[tables.Event]) -> View:
+        live = self.observer.live.get(row.id)
+        held = forwards.opened(self._seal, row).now if live is not None else ()
+        return View(
+            row,
+            live,
+            events,
+            is_observed=self.can_start,
+            forwards={each.id: each for each in held},
+        )
 
-    async def _own(self, user: User, stream_id: str) -> tables.Stream:
+    async def _check(self, user: User, request: StartRequest) -> list[Forward]:
+        asked = (*request.forward_to, *request.destinations)
+        if not (asked or request.record or request.preview):
+            raise BadArguments(GOES_NOWHERE)
+        if len(asked) + request.record + request.preview > forwards.FORWARDS_MAX:
+            raise BadArguments(f"a stream takes {forwards.FORWARDS_MAX} forwards at most")
+        check = self._destinations
+        found = [Forward(await check.check(url)) for url in request.forward_to]
+        found += [await check.forward(user, id) for id in request.destinations]
+        places = [each.place for each in found if each.place is not None]
+        for each in found:
+            if places.count(each.place or "") > 1:
+                raise Conflict(f"two forwards lead to {each.shown}; give it once")
+        return found
+
+    def _complete(self, id: str, request: StartRequest, wanted: list[Forward]) -> Forwards:
+        """All forwards of a new stream: with those that stay on this machine."""
+        if request.record:
+            url = addresses.file_url(self._settings.media_dir, f"{id}-%Y%m%dT%H%M%S.ts")
+            wanted = [*wanted, Forward(url, name="recording")]
+        if request.preview:
+            wanted = [*wanted, Forward(self._previews.url(id), name="preview")]
+        return forwards.begun(wanted)
+
+    async def own(self, user: User, stream_id: str) -> tables.Stream:
+        """The row of a stream.
+
+        Raises:
+            NotFound: there is none, or it is another user's.
+        """
         row = await self._ledger.get(stream_id)
         if row is None or not user.may_see(row.owner_id):
             raise NotFound(f"there is no stream {stream_id[:64]!r}")

@@ -1,13 +1,15 @@
-"""What is old goes: the log of events."""
+"""What is old goes: the log of events, and previews of streams that are over."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from strata.control.journal import Journal
+from strata.control.ledger import Ledger
+from strata.control.previews import Previews
 from strata.errors import StoreUnavailable
 from strata.settings import Database
 from strata.tasks import TaskGroup
@@ -16,13 +18,20 @@ log = logging.getLogger(__name__)
 
 EACH_S: Final = 3600.0
 
+KEEP_PREVIEWS: Final = timedelta(hours=1)
+"""After the end of a stream: for whoever looks how it ended."""
+
 
 class Upkeep:
-    """Looks after the database once an hour, first soon after the start."""
+    """Looks after the database and the media folder once an hour, first soon after the start."""
 
-    def __init__(self, settings: Database, journal: Journal) -> None:
+    def __init__(
+        self, settings: Database, journal: Journal, ledger: Ledger, previews: Previews
+    ) -> None:
         self._settings = settings
         self._journal = journal
+        self._ledger = ledger
+        self._previews = previews
         self._tasks = TaskGroup()
 
     def start(self) -> None:
@@ -43,3 +52,16 @@ class Upkeep:
         count = await self._journal.forget(timedelta(days=self._settings.keep_events_days))
         if count:
             log.info("%d events older than %g days deleted", count, self._settings.keep_events_days)
+        await self._remove_previews()
+
+    async def _remove_previews(self) -> None:
+        try:
+            # These first: a stream that begins meanwhile has its row before its folder.
+            there = await self._previews.there()
+            kept = await self._ledger.ended_since(datetime.now(UTC) - KEEP_PREVIEWS)
+            await self._previews.remove(there - kept)
+        except (OSError, TimeoutError) as error:
+            log.warning("old previews could not be removed: %s", error)
+        else:
+            if there - kept:
+                log.info("the previews of %d streams that are over deleted", len(there - kept))

@@ -390,7 +390,7 @@ async def test_a_host_that_was_started_anew_is_told_the_secrets_of_what_it_adopt
     stage.host.alarms = {id: [wire.Alarm("restarting", "it ended while the host was away")]}
     await stage.streams.observer.compare_notes()
     await until(lambda: not stage.host.forgot, DEADLINE_S, "it is told")
-    assert stage.host.asked[-1] == wire.Entrust(id, begun.psk.reveal(), [URL])
+    assert stage.host.asked[-1] == wire.Entrust(id, begun.psk.reveal(), [URL], ["fwd_1"])
     view = await stage.streams.view(OWNER, id)
     assert view.live is not None
     assert view.live.alarms == stage.host.alarms[id]

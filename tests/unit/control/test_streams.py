@@ -80,7 +80,7 @@ async def test_key_and_urls_are_stored_sealed_in_their_places(stage: Stage, tmp_
     assert stage.platform.seal.open(row.psk_sealed, f"{row.id}.psk") == view.psk
     assert json.loads(
         stage.platform.seal.open(row.forwards_sealed, f"{row.id}.forwards").reveal()
-    ) == [URL]
+    ) == {"forwards": [{"url": URL, "id": "fwd_1", "destination": None, "name": ""}]}
     for file in tmp_path.iterdir():
         if file.is_file():
             content = file.read_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -12,7 +12,7 @@ from strata.control.platform import Platform
 from strata.control.roles import User
 from strata.errors import NotAllowed
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False, description="from POST /api/auth/login, or an API token of POST /api/tokens"
 )
 
@@ -23,7 +23,7 @@ def _platform(request: Request) -> Platform:
 
 
 async def _token(
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> str:
     if credentials is None:
         raise HTTPException(401, "log in first: POST /api/auth/login gives a token")
@@ -43,6 +43,23 @@ async def _viewer(at: At, token: Token) -> User:
 
 Viewer: TypeAlias = Annotated[User, Depends(_viewer)]
 """Whoever is logged in."""
+
+
+async def watcher(
+    at: At,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    token: Annotated[
+        str | None, Query(max_length=200, description="a token, for players that send no header")
+    ] = None,
+) -> User:
+    given = credentials.credentials if credentials is not None else token
+    if given is None:
+        raise HTTPException(401, "log in first, and give the token as header or as ?token=")
+    return await _viewer(at, given)
+
+
+Watcher: TypeAlias = Annotated[User, Depends(watcher)]
+"""The same, for what cannot send a header."""
 
 
 async def _operator(caller: Viewer) -> User:

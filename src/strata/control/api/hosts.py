@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from strata.control.api.access import At, Viewer
+from strata.control.api.access import Admin, At, Viewer
 from strata.control.observer import LOCAL_HOST
 from strata.wire import host as host_wire
 
@@ -17,6 +17,7 @@ class HostOut(BaseModel):
 
     id: str
     connected: bool
+    draining: bool
     streams: int | None
     free_ports: int | None
     cpu_cores: float | None
@@ -30,15 +31,32 @@ class HostOut(BaseModel):
     warnings: list[str]
 
     @classmethod
-    def of(cls, id: str, connected: bool, load: host_wire.Load | None) -> HostOut:
-        names = [name for name in cls.model_fields if name not in ("id", "connected", "warnings")]
+    def of(cls, id: str, connected: bool, draining: bool, load: host_wire.Load | None) -> HostOut:
+        own = ("id", "connected", "draining", "warnings")
+        names = [name for name in cls.model_fields if name not in own]
         told = {name: getattr(load, name) if load is not None else None for name in names}
-        return cls(
-            id=id, connected=connected, warnings=load.warnings if load is not None else [], **told
-        )
+        warnings = load.warnings if load is not None else []
+        return cls(id=id, connected=connected, draining=draining, warnings=warnings, **told)
 
 
 @router.get("")
 async def list_hosts(at: At, caller: Viewer) -> list[HostOut]:
-    streams = at.streams
-    return [HostOut.of(LOCAL_HOST, streams.can_start, streams.observer.load)]
+    return [await _host(at)]
+
+
+@router.post("/{host_id}/drain")
+async def drain_host(at: At, caller: Admin, host_id: str) -> HostOut:
+    """It takes no new streams; those that it has go on."""
+    await at.hosts.drain(caller, host_id, is_draining=True)
+    return await _host(at)
+
+
+@router.post("/{host_id}/undrain")
+async def undrain_host(at: At, caller: Admin, host_id: str) -> HostOut:
+    await at.hosts.drain(caller, host_id, is_draining=False)
+    return await _host(at)
+
+
+async def _host(at: At) -> HostOut:
+    is_draining = await at.hosts.is_draining(LOCAL_HOST)
+    return HostOut.of(LOCAL_HOST, at.streams.can_start, is_draining, at.streams.observer.load)

@@ -30,10 +30,13 @@ STATUS: Final[dict[type[errors.StrataError], int]] = {
     errors.Conflict: 409,
     errors.TooManyTries: 429,
     errors.OperatorError: 422,
+    errors.SenderError: 422,
+    errors.DestinationError: 502,
     errors.HostError: 503,
     errors.StrataError: 500,
 }
-"""By the nearest class: what a person asked for wrongly is 4xx, what the machine lacks 503."""
+"""By the nearest class: what a person asked for wrongly is 4xx, what the other end of a forward
+does not take 502, what the machine lacks 503."""
 
 
 def problem(

@@ -48,7 +48,7 @@ class SourceIn(Body):
         return self
 
     def source(self) -> agent.Source:
-        return agent.Source(**self.model_dump())
+        return agent.Source(**self.model_dump(include=set(SourceIn.model_fields)))
 
 
 class EncoderIn(Body):
@@ -68,8 +68,12 @@ class StreamIn(Body):
     forward_to: list[Annotated[str, Field(min_length=1, max_length=2048)]] = Field(
         default=[], max_length=FORWARDS_MAX, description="forward URLs"
     )
+    destinations: list[Annotated[str, Field(min_length=1, max_length=40)]] = Field(
+        default=[], max_length=FORWARDS_MAX, description="ids of destinations"
+    )
     links: int = Field(default=2, ge=1, le=LINKS_MAX, description="ports, one per link")
     record: bool = Field(default=False, description="record into the media folder, too")
+    preview: bool = Field(default=False, description="as HLS at /hls/{stream}/index.m3u8, too")
     name: str = Field(default="", max_length=120, description="shown on the slate, too")
     slate: str = Field(
         default="on",
@@ -87,7 +91,14 @@ class StreamIn(Body):
 
     def request(self) -> StartRequest:
         return StartRequest(
-            tuple(self.forward_to), self.links, self.name, self.record, self.slate, self.crew()
+            tuple(self.forward_to),
+            self.links,
+            self.name,
+            self.record,
+            self.slate,
+            self.crew(),
+            tuple(self.destinations),
+            self.preview,
         )
 
     def crew(self) -> Crew | None:
@@ -95,7 +106,8 @@ class StreamIn(Body):
             return None
         source = self.source.source() if self.source is not None else None
         encoder = self.encoder or EncoderIn()
-        return Crew(self.sender_id, source, agent.Encoder(**encoder.model_dump()))
+        told = agent.Encoder(**encoder.model_dump(include=set(EncoderIn.model_fields)))
+        return Crew(self.sender_id, source, told)
 
 
 class ForwardOut(BaseModel):
@@ -104,6 +116,8 @@ class ForwardOut(BaseModel):
     state: str
     url: str
     message: str
+    destination: str | None = Field(description="the id of the one that it was made from")
+    name: str
 
 
 class AlarmOut(BaseModel):
@@ -130,6 +144,7 @@ class StreamOut(BaseModel):
     links: list[dict[str, Any]]
     media: dict[str, Any] | None
     program: dict[str, str] | None
+    slate_held: bool = Field(description="somebody asked for the slate, whatever media comes")
     stats: dict[str, Any] | None
     alarms: list[AlarmOut]
     events: list[EventOut]
@@ -185,12 +200,11 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "host": row.host,
         "ports": row.ports,
         "receive_urls": receive_urls(row.ports, host),
-        "forwards": [ForwardOut(**msgspec.structs.asdict(each)) for each in live.forwards.values()]
-        if live
-        else [],
+        "forwards": _forwards(view),
         "links": stats["links"] if stats else [],
         "media": stats["media"] if stats else None,
         "program": msgspec.structs.asdict(live.program) if live else None,
+        "slate_held": live is not None and live.is_slate_held,
         "stats": stats,
         "alarms": [AlarmOut(**msgspec.structs.asdict(each)) for each in live.standing]
         if live
@@ -199,6 +213,20 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "created_at": row.created_at,
         "ended_at": row.ended_at,
     }
+
+
+def _forwards(view: View) -> list[ForwardOut]:
+    found = []
+    for each in view.live.forwards.values() if view.live else ():
+        wanted = view.forwards.get(each.forward)
+        found.append(
+            ForwardOut(
+                **msgspec.structs.asdict(each),
+                destination=wanted.destination if wanted else None,
+                name=wanted.name if wanted else "",
+            )
+        )
+    return found
 
 
 @router.get("")

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from strata.control.api import access
+from strata.control.api import access, hls
 from strata.control.api.app import ROUTERS
 from unit.control.api.stage import ApiStage, is_problem
 from unit.control.stage import OTHER, OWNER, VIEWER
@@ -24,6 +24,9 @@ OF_ONESELF: Final = {
     ("DELETE", "/api/tokens/{token_id}"),
 }
 """What whoever is logged in may change: who they are logged in as."""
+
+
+GUARDS: Final = {access._viewer, access.watcher, hls._bearer_of_ticket}
 
 
 def routes() -> list[tuple[str, str, APIRoute]]:
@@ -65,7 +68,7 @@ def concrete(path: str, **ids: str) -> str:
 
 @pytest.mark.parametrize(("method", "path", "route"), ASKING)
 def test_every_route_asks_who_calls(method: str, path: str, route: APIRoute) -> None:
-    assert access._viewer in needs(route.dependant)
+    assert GUARDS & needs(route.dependant)
 
 
 @pytest.mark.parametrize(("method", "path", "route"), CHANGING)

@@ -79,8 +79,10 @@ async def test_every_error_has_a_status_by_whose_fault_it_is(
     error.args = ("what happened; what to do",)
     stage.raised = error
     answer = await stage.http.get("/fail")
-    if issubclass(kind, errors.OperatorError):
+    if issubclass(kind, errors.OperatorError | errors.SenderError):
         assert 400 <= answer.status_code < 500
+    elif issubclass(kind, errors.DestinationError):
+        assert answer.status_code == 502
     elif issubclass(kind, errors.HostError):
         assert answer.status_code == 503
     else:

@@ -128,6 +128,8 @@ def test_a_stream_on_the_air() -> None:
             "state": "live",
             "url": "rtmp://host/live/****",
             "message": "",
+            "destination": None,
+            "name": "",
         }
     ]
     assert shown["links"][0]["share_percent"] == 50.0
