@@ -290,8 +290,9 @@ def _of_media(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "no_audio",
-            "there is no sound: YouTube and others take a picture without sound for broken; add "
-            "a silent track at the encoder",
+            "there is no sound: RTMP, HLS and recordings other than .ts get silence in its place, "
+            "SRT and .ts nothing, which some platforms refuse; see whether a microphone should be "
+            "on",
             "source",
         )
 
