@@ -108,7 +108,7 @@ class Facts:
     Attributes:
         refused: what was found while they were gathered.
         encoder: None where the request says nothing of it.
-        has_audio: of the source; None where that is not known.
+        has_audio: of the source, or of what runs; None where that is not known.
         media: what a stream that runs carries, as measured; None: nothing is yet.
         media_kbps: of it.
         max_egress_kbps: what a worker may send; 0: no limit.
@@ -285,8 +285,7 @@ def _of_media(facts: Facts) -> Iterator[Finding]:
                     f"{KEYFRAME_S_MAX:.0f} s at most",
                     target.field,
                 )
-    has_audio = facts.media.audio is not None if facts.media is not None else facts.has_audio
-    if has_audio is False:
+    if facts.has_audio is False:
         yield Finding(
             "warning",
             "no_audio",

@@ -16,7 +16,6 @@ YOUTUBE = Target("destinations.0", "rtmp://yt/live2/****", "rtmp", "a.rtmp.youtu
 HLS = Target("preview", "the preview", "hls")
 GOOD = Facts([], [RTMP], ROOM, encoder=Encoder("h264", 4000.0, 50, 25.0), max_egress_kbps=20_000)
 H265 = wire.Media(wire.VideoMedia("h265", 1920, 1080, 50.0, 5.0), wire.AudioMedia("aac"))
-SILENT = wire.Media(wire.VideoMedia("h264", 1920, 1080, 50.0, 2.0), None)
 
 
 def load(**more: Any) -> Facts:
@@ -79,10 +78,6 @@ def test_nothing_stands_in_the_way() -> None:
             *("warning", "keyframes_far_apart", "destinations.0", "every 4.0 s only"),
         ),
         (replace(GOOD, has_audio=False), "warning", "no_audio", "source", "there is no sound"),
-        (
-            replace(GOOD, is_running=True, media=SILENT),
-            *("warning", "no_audio", "source", "there is no sound"),
-        ),
         (replace(GOOD, sender="offline"), "error", "sender_offline", "sender_id", "not connected"),
         (replace(GOOD, sender="busy"), "error", "sender_busy", "sender_id", "another stream"),
     ],
