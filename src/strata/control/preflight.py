@@ -108,7 +108,7 @@ class Facts:
     Attributes:
         refused: what was found while they were gathered.
         encoder: None where the request says nothing of it.
-        has_audio: of the source; None where that is not known.
+        has_audio: of the source, or of what runs; None where that is not known.
         media: what a stream that runs carries, as measured; None: nothing is yet.
         media_kbps: of it.
         max_egress_kbps: what a worker may send; 0: no limit.
@@ -282,13 +282,13 @@ def _of_media(facts: Facts) -> Iterator[Finding]:
                     f"{KEYFRAME_S_MAX:.0f} s at most",
                     target.field,
                 )
-    has_audio = facts.media.audio is not None if facts.media is not None else facts.has_audio
-    if has_audio is False:
+    if facts.has_audio is False:
         yield Finding(
             "warning",
             "no_audio",
-            "there is no sound: YouTube and others take a picture without sound for broken; add "
-            "a silent track at the encoder",
+            "there is no sound: RTMP, HLS and recordings other than .ts get silence in its place, "
+            "SRT and .ts nothing, which some platforms refuse; see whether a microphone should be "
+            "on",
             "source",
         )
 

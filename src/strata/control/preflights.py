@@ -11,6 +11,7 @@ from strata.control.assignments import Assignments
 from strata.control.destinations import Destinations
 from strata.control.forwards import FORWARDS_MAX, Forward
 from strata.control.hosts import Hosts, why_drained
+from strata.control.live import Live
 from strata.control.observer import LOCAL_HOST
 from strata.control.preflight import Encoder, Facts, Finding, Room, Target
 from strata.control.roles import User
@@ -171,7 +172,7 @@ class Preflights:
             links=question.start.links,
             records=question.start.record,
             encoder=question.encoder,
-            has_audio=question.has_audio,
+            has_audio=_has_audio(live) if row is not None else question.has_audio,
             media=stats.media if stats is not None and stats.bitrate_in_kbps else None,
             media_kbps=stats.bitrate_in_kbps if stats is not None else None,
             max_egress_kbps=self._settings.worker.max_egress_kbps,
@@ -213,6 +214,13 @@ class Preflights:
         if row.state not in lifecycle.RUNNING:
             raise Conflict(f"{stream_id} is {row.state}, so there is nothing to measure")
         return row
+
+
+def _has_audio(live: Live | None) -> bool | None:
+    """Of a stream that runs: silence that stands in for it is none."""
+    if live is None or live.program.video != "live":
+        return None
+    return live.program.audio == "live"
 
 
 def _target(field: str, forward: Forward) -> Target:

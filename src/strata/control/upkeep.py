@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -17,6 +18,7 @@ from strata.tasks import TaskGroup
 log = logging.getLogger(__name__)
 
 EACH_S: Final = 3600.0
+CLOSE_DEADLINE_S: Final = 5.0
 
 KEEP_PREVIEWS: Final = timedelta(hours=1)
 """After the end of a stream: for whoever looks how it ended."""
@@ -32,21 +34,29 @@ class Upkeep:
         self._journal = journal
         self._ledger = ledger
         self._previews = previews
+        self._ending = asyncio.Event()
+        self._looking: asyncio.Task[None]
         self._tasks = TaskGroup()
 
     def start(self) -> None:
-        self._tasks.spawn("upkeep", self._run())
+        self._looking = self._tasks.spawn("upkeep", self._run())
 
     async def close(self) -> None:
+        """Ends; a look that is under way is finished first, because a connection to the
+        database that is opened just then would stay open."""
+        self._ending.set()
+        await asyncio.wait({self._looking}, timeout=CLOSE_DEADLINE_S)
         await self._tasks.close()
 
     async def _run(self) -> None:
-        while True:
+        while not self._ending.is_set():
             try:
                 await self.once()
             except StoreUnavailable:
                 log.debug("the database is away; what is old goes later")
-            await asyncio.sleep(EACH_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EACH_S):
+                    await self._ending.wait()
 
     async def once(self) -> None:
         count = await self._journal.forget(timedelta(days=self._settings.keep_events_days))

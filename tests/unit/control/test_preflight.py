@@ -16,7 +16,6 @@ YOUTUBE = Target("destinations.0", "rtmp://yt/live2/****", "rtmp", "a.rtmp.youtu
 HLS = Target("preview", "the preview", "hls")
 GOOD = Facts([], [RTMP], ROOM, encoder=Encoder("h264", 4000.0, 50, 25.0), max_egress_kbps=20_000)
 H265 = wire.Media(wire.VideoMedia("h265", 1920, 1080, 50.0, 5.0), wire.AudioMedia("aac"))
-SILENT = wire.Media(wire.VideoMedia("h264", 1920, 1080, 50.0, 2.0), None)
 
 
 def load(**more: Any) -> Facts:

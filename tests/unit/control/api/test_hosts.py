@@ -18,9 +18,10 @@ async def test_a_host_that_is_draining_takes_no_new_stream(api: ApiStage) -> Non
     # What runs goes on, and a restart of the control plane does not forget it.
     assert id in api.host.running
     await api.stage.restart()
-    assert await api.stage.platform.hosts.is_draining("local")
-    answer = await api.http.post("/api/hosts/local/undrain", headers=admin)
-    assert answer.json()["draining"] is False
+    hosts = api.stage.platform.hosts
+    assert await hosts.is_draining("local")
+    await hosts.drain(ADMIN, "local", is_draining=False)
+    assert not await hosts.is_draining("local")
 
 
 async def test_draining_ends(api: ApiStage) -> None:

@@ -98,7 +98,7 @@ async def test_a_stream_that_runs_is_judged_by_what_is_measured(api: ApiStage) -
     stats = worker_wire.Stats(
         9000.0, 9000.0, 1000.0, 1.0, 1.0, 1.0, H265, worker_wire.Flow(), [], []
     )
-    await api.stage.hear(id, RECEIVING, stats)
+    await api.stage.hear(id, RECEIVING, worker_wire.Program("live", "silence"), stats)
     found = await ask(api, login, stream_id=id)
     assert codes(found) == [
         ("unsupported_media", "fwd_1"),

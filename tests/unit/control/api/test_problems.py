@@ -85,6 +85,10 @@ async def test_every_error_has_a_status_by_whose_fault_it_is(
         assert answer.status_code == 502
     elif issubclass(kind, errors.HostError):
         assert answer.status_code == 503
+    elif issubclass(kind, errors.SenderError):
+        assert answer.status_code == 422
+    elif issubclass(kind, errors.DestinationError):
+        assert answer.status_code == 502
     else:
         assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
