@@ -223,6 +223,27 @@ async def test_what_could_not_be_written_is_written_later(
     await eventually(is_written, DEADLINE_S, "it is written")
 
 
+async def test_the_last_words_are_written_before_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, token = await new(stage)
+    senders = type(stage.platform.senders)
+    real = senders.write_down
+    begun = asyncio.Event()
+
+    async def slowly(*arguments: Any) -> None:
+        begun.set()
+        await asyncio.sleep(0.1)
+        await real(*arguments)
+
+    monkeypatch.setattr(senders, "write_down", slowly)
+    async with FakeAgent(stage.platform, token):
+        await asyncio.wait_for(begun.wait(), DEADLINE_S)  # it is at it when the end comes
+    await stage.restart()
+    events = await stage.platform.journal.latest(id, 2)
+    assert [each.type for each in events] == ["sender_online", "sender_offline"]
+
+
 async def test_who_stays_is_seen_again_and_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
