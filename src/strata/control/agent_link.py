@@ -203,6 +203,7 @@ class Link:
                 log.info("agent %s: %s", self.sender_id or self.address, bad)
                 if (answer := bad.answer()) is not None:
                     self.say(answer)
+                    await asyncio.sleep(0)  # many may have come at once: answers go out between
                 continue
             if isinstance(frame.message, wire.Done | wire.Error):
                 self._settle(frame.id, frame.message)

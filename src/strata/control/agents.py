@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ CAME_MAX: Final = 10_000
 """Kept while the database is away; of more, the oldest are forgotten."""
 
 WRONG_WAIT_MAX_S: Final = 5.0
+LAST_WORDS_DEADLINE_S: Final = 5.0
 
 
 class Foreman(Protocol):
@@ -69,18 +71,22 @@ class Agents:
         self._throttle = Throttle()
         self._seen: dict[str, datetime] = {}
         self._came: list[Came] = []
+        self._is_closing = asyncio.Event()
         self._tasks = TaskGroup()
+        self._writing: asyncio.Task[None]
         self._foreman: Foreman
 
     def start(self, foreman: Foreman) -> None:
         self._foreman = foreman
-        self._tasks.spawn("senders-seen", self._write_down())
+        self._writing = self._tasks.spawn("senders-seen", self._write_down())
 
     async def close(self) -> None:
+        """Ends all connections, and writes down who came and went."""
         for link in tuple(self._links.values()):
             link.close(wire.CLOSE_FAILED, "ending")
+        self._is_closing.set()
+        await asyncio.wait({self._writing}, timeout=LAST_WORDS_DEADLINE_S)
         await self._tasks.close()
-        await self._write_once()
 
     def link_of(self, sender_id: str) -> Link | None:
         """The connection of a sender; None where it is not connected."""
@@ -222,8 +228,11 @@ class Agents:
 
     async def _write_down(self) -> None:
         seen_at = self._clock()
-        while True:
-            await asyncio.sleep(WRITE_DOWN_EACH_S)
+        is_last = False
+        while not is_last:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_closing.wait(), WRITE_DOWN_EACH_S)
+            is_last = self._is_closing.is_set()
             if self._clock() - seen_at >= SEEN_EACH_S:
                 seen_at = self._clock()
                 self._seen |= dict.fromkeys(self._links, datetime.now(UTC))

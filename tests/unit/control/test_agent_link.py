@@ -106,6 +106,15 @@ async def test_what_cannot_be_read_is_answered_and_nothing_is_lost() -> None:
         assert (await asyncio.wait_for(talk.read.get(), DEADLINE_S)).id == "8"
 
 
+async def test_many_that_come_at_once_are_all_answered() -> None:
+    async with Talk() as talk:
+        for number in range(4 * module.UNSENT_MAX):
+            talk.say(f'{{"type": "device.dance", "id": "{number}"}}')
+        heard = [(await talk.heard()).id for _ in range(4 * module.UNSENT_MAX)]
+        assert heard == [str(number) for number in range(4 * module.UNSENT_MAX)]
+        assert not talk.ran.done()
+
+
 async def test_the_first_reason_to_close_counts_and_what_was_said_before_goes_out() -> None:
     async with Talk() as talk:
         talk.link.say(wire.Frame("7", "error", wire.Error("x", "y")))

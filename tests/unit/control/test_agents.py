@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from strata.control import agents as module
 from strata.control.agents import Agents
@@ -219,6 +223,27 @@ async def test_what_could_not_be_written_is_written_later(
     await eventually(is_written, DEADLINE_S, "it is written")
 
 
+async def test_the_last_words_are_written_before_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, token = await new(stage)
+    senders = type(stage.platform.senders)
+    real = senders.write_down
+    begun = asyncio.Event()
+
+    async def slowly(*arguments: Any) -> None:
+        begun.set()
+        await asyncio.sleep(0.1)
+        await real(*arguments)
+
+    monkeypatch.setattr(senders, "write_down", slowly)
+    async with FakeAgent(stage.platform, token):
+        await asyncio.wait_for(begun.wait(), DEADLINE_S)  # it is at it when the end comes
+    await stage.restart()
+    events = await stage.platform.journal.latest(id, 2)
+    assert [each.type for each in events] == ["sender_online", "sender_offline"]
+
+
 async def test_who_stays_is_seen_again_and_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,3 +257,43 @@ async def test_who_stays_is_seen_again_and_again(
             return len(seen) > 3
 
         await eventually(is_seen_often, DEADLINE_S, "it is written that it is there")
+
+
+WORDS = st.sampled_from(["str_1", "running", "ended", "eos", "", "x" * 65, "\0"])
+FIELDS = st.sampled_from(
+    ["stream_id", "state", "detail", "reason", "stream_state", "links", "media_inputs", "id"]
+)
+VALUES = st.recursive(
+    WORDS | st.none() | st.integers() | st.booleans() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=8,
+)
+TYPES = st.sampled_from(
+    [*wire.REPORTS.values(), *wire.ORDERS.values(), "stream.start.response", "error", "other"]
+)
+FRAMES = st.builds(
+    lambda type, id, payload: json.dumps({"type": type, "id": id, "payload": payload}),
+    TYPES,
+    WORDS,
+    st.dictionaries(FIELDS, VALUES, max_size=5),
+)
+
+
+@given(st.lists(FRAMES | st.text(max_size=20), min_size=1, max_size=40))
+@hypothesis_settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+)
+async def test_whatever_an_agent_says_its_connection_goes_on(
+    stage: Stage, caplog: pytest.LogCaptureFixture, frames: list[str]
+) -> None:
+    token, row = await stage.platform.senders.add(OWNER, "Van")
+    async with FakeAgent(stage.platform, token, kind="enrollment") as agent:
+        for each in frames:
+            agent.socket.to_control.put_nowait(each)
+        agent.say(wire.StreamEnded("str_nobody", "eos"), "the last")
+        await agent.until(lambda: any(each.id == "the last" for each in agent.heard), "heard")
+        assert not agent.end.done()
+        assert stage.platform.agents.link_of(row.id) is not None
+    assert "ended with an error" not in caplog.text

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from strata.control import assignments as module
+from strata.control import rotation
 from strata.control.posts import Crew
 from strata.control.streams import StartRequest, View
 from strata.errors import (
@@ -496,3 +497,21 @@ async def test_an_alarm_that_could_not_be_noted_is_told_again(
     await stage.becomes(view.row.id, "degraded")
     events = (await stage.streams.view(OWNER, view.row.id)).events
     assert [each.type for each in events].count("alarms") == 1
+
+
+async def test_what_a_sender_shows_survives_a_new_key(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "IN_FLIGHT_S", 0.0)
+    sender_id, token = await enrolled(stage)
+    camera = wire.Source("uri", uri="rtsp://user:canary-camera@192.0.2.7/stream")
+    async with FakeAgent(stage.platform, token):
+        await stage.begin()  # one without a sender has nothing to seal
+        view = await begin(stage, sender_id, camera)
+        before = (await stage.row(view.row.id)).source_sealed
+        platform = stage.platform
+        await rotation.rotate(platform.journal, platform.store, platform.seal, ADMIN)
+        assert (await stage.row(view.row.id)).source_sealed != before
+    async with FakeAgent(stage.platform, token) as back:
+        await back.until(back.starts, "it is told again")
+        assert back.starts()[0].source == camera
