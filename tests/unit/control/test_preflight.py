@@ -78,10 +78,6 @@ def test_nothing_stands_in_the_way() -> None:
             *("warning", "keyframes_far_apart", "destinations.0", "every 4.0 s only"),
         ),
         (replace(GOOD, has_audio=False), "warning", "no_audio", "source", "there is no sound"),
-        (
-            replace(GOOD, is_running=True, media=SILENT),
-            *("warning", "no_audio", "source", "there is no sound"),
-        ),
     ],
 )
 def test_each_thing_that_stands_in_the_way(
