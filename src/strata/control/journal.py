@@ -82,6 +82,10 @@ class Journal:
         for event in change.events:
             self._bus.publish(News("events", event.type, event, event.owner_id))
 
+    def tell(self, news: News) -> None:
+        """Publishes what is worth no place in the log: it comes often, or only shows."""
+        self._bus.publish(news)
+
     async def latest(self, subject: str, count: int) -> list[tables.Event]:
         """What happened last to something, the oldest first."""
         async with self._store.begin() as session:

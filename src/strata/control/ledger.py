@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from strata.control import lifecycle, tables
+from strata.control.bus import News
 from strata.control.journal import Journal
 from strata.control.lifecycle import State
 from strata.control.roles import User
@@ -69,6 +70,10 @@ class Ledger:
             row = await change.session.get(tables.Stream, stream_id)
             owner_id = row.owner_id if row is not None else None
             change.note(type, stream_id, owner_id, by, at, **data)
+
+    def tell(self, type: str, stream_id: str, owner_id: str | None) -> None:
+        """Tells those who follow streams that something about one is different now."""
+        self._journal.tell(News("streams", type, stream_id, owner_id))
 
     async def latest(self, stream_id: str, count: int) -> list[tables.Event]:
         """What happened last to a stream, the oldest first."""

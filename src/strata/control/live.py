@@ -12,6 +12,9 @@ from strata.wire.host import Alarm
 class Live:
     """The latest of each kind of event of one worker."""
 
+    owner_id: str | None = None
+    """Whose stream it is."""
+
     input: wire.Input = field(default_factory=lambda: wire.Input("waiting", 0.0))
     program: wire.Program = field(default_factory=lambda: wire.Program("none", "none"))
     forwards: dict[str, wire.Forward] = field(default_factory=dict)

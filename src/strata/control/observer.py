@@ -71,8 +71,11 @@ class Observer:
                 self.load = notice
             case host_wire.WorkerSaid(stream_id=stream_id, event=wire.Stats() as stats):
                 live = self.live.get(stream_id)
-                if live is not None and live.hear(stats):
+                if live is None:
+                    return
+                if live.hear(stats):
                     self._changes.put_nowait((datetime.now(UTC), notice))
+                self._ledger.tell("stats", stream_id, live.owner_id)
             case _:
                 self._changes.put_nowait((datetime.now(UTC), notice))
 
@@ -140,7 +143,7 @@ class Observer:
         if snapshot is None:
             return
         is_ours = stream_id in self.live  # then its start is under way, and tells
-        live = self.live[stream_id] = Live(alarms=snapshot.alarms)
+        live = self.live[stream_id] = Live(row.owner_id, alarms=snapshot.alarms)
         for event in snapshot.events:
             live.hear(event)
         if snapshot.needs_secrets:
@@ -201,7 +204,8 @@ class Observer:
     ) -> None:
         """Writes down that a stream is over."""
         await self._ledger.end(stream_id, reason, detail, at)
-        self.live.pop(stream_id, None)
+        gone = self.live.pop(stream_id, None)
+        self._ledger.tell("ended", stream_id, gone.owner_id if gone is not None else None)
 
     async def _lose(self, row: tables.Stream) -> None:
         await self._stop_on_host(row.id)
@@ -252,9 +256,9 @@ class Observer:
             case host_wire.WorkerSaid():
                 await self._hear(at, notice.stream_id, notice.event)
             case host_wire.Restarting():
-                if notice.stream_id in self.live:
+                if (dead := self.live.get(notice.stream_id)) is not None:
                     # Nothing of what the dead worker said of itself holds any more.
-                    self.live[notice.stream_id] = Live(is_restarting=True)
+                    self.live[notice.stream_id] = Live(dead.owner_id, is_restarting=True)
                     await self._ledger.note(
                         notice.stream_id, "worker_restart", {"detail": notice.detail}, at=at
                     )
@@ -297,6 +301,7 @@ class Observer:
         )
         if new != old:
             await self._ledger.advance(stream_id, new, at)
+        self._ledger.tell("changed", stream_id, row.owner_id)
 
 
 def _told(

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from strata.cluster.ends import ControlEnd
 from strata.control import rotation
+from strata.control.alerts import Alerts
 from strata.control.bus import Bus
 from strata.control.journal import Journal
 from strata.control.logins import Logins
@@ -35,6 +36,7 @@ class Platform:
     users: Users
     logins: Logins
     streams: Streams
+    alerts: Alerts
 
 
 @asynccontextmanager
@@ -54,12 +56,15 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
         host = connect(streams.observer)
         streams.start(host)
         host.start()
-        upkeep = Upkeep(settings.database, journal)
+        alerts = Alerts(store, journal, bus, streams)
+        alerts.start()
+        upkeep = Upkeep(settings.database, journal, alerts)
         upkeep.start()
         try:
-            yield Platform(settings, store, seal, bus, journal, users, logins, streams)
+            yield Platform(settings, store, seal, bus, journal, users, logins, streams, alerts)
         finally:
             await upkeep.close()
+            await alerts.close()
             await host.close()
             await streams.close()
     finally:

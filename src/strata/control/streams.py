@@ -118,7 +118,9 @@ class Streams:
             forwards.append(addresses.file_url(media, f"{row.id}-%Y%m%dT%H%M%S.ts"))
         row.psk_sealed = self._seal.close(psk, f"{row.id}.psk")
         row.forwards_sealed = self._seal.close(Secret(json.dumps(forwards)), f"{row.id}.forwards")
-        self.observer.live[row.id] = Live()  # before the row: a start that is under way is ours
+        self.observer.live[row.id] = Live(
+            user.id
+        )  # before the row: a start that is under way is ours
         try:
             await self._ledger.add(row, user)
         except BaseException:

@@ -180,8 +180,9 @@ class Alert(Base):
     """Something that was wrong, from when it began until it was over.
 
     Attributes:
-        kind: for programs, as in :class:`strata.wire.host.Alarm`.
+        kind: for programs, as in :class:`strata.control.troubles.Key`.
         forward: which one, where it is about a forward.
+        port: of which link, where it is about a link.
     """
 
     __tablename__ = "alerts"
@@ -192,6 +193,7 @@ class Alert(Base):
     kind: Mapped[str] = mapped_column(String(40))
     detail: Mapped[str] = mapped_column(String(2000))
     forward: Mapped[str | None] = mapped_column(String(40))
+    port: Mapped[int | None]
     raised_at: Mapped[datetime]
     cleared_at: Mapped[datetime | None] = mapped_column(index=True)
     acked_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""What is old goes: the log of events."""
+"""What is old goes: the log of events, alerts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from datetime import timedelta
 from typing import Final
 
+from strata.control.alerts import Alerts
 from strata.control.journal import Journal
 from strata.errors import StoreUnavailable
 from strata.settings import Database
@@ -20,9 +21,10 @@ EACH_S: Final = 3600.0
 class Upkeep:
     """Looks after the database once an hour, first soon after the start."""
 
-    def __init__(self, settings: Database, journal: Journal) -> None:
+    def __init__(self, settings: Database, journal: Journal, alerts: Alerts) -> None:
         self._settings = settings
         self._journal = journal
+        self._alerts = alerts
         self._tasks = TaskGroup()
 
     def start(self) -> None:
@@ -40,6 +42,8 @@ class Upkeep:
             await asyncio.sleep(EACH_S)
 
     async def once(self) -> None:
-        count = await self._journal.forget(timedelta(days=self._settings.keep_events_days))
+        events = timedelta(days=self._settings.keep_events_days)
+        count = await self._journal.forget(events)
+        await self._alerts.forget(events)
         if count:
             log.info("%d events older than %g days deleted", count, self._settings.keep_events_days)

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 
 import strata
 from strata.control.api import (
+    alerts,
     auth,
     events,
     health,
@@ -29,6 +30,7 @@ ROUTERS: Final = (
     streams.router,
     hosts.router,
     events.router,
+    alerts.router,
     seal.router,
     health.router,
 )
