@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +39,11 @@ class Ledger:
     async def get(self, stream_id: str) -> tables.Stream | None:
         async with self._store.begin() as session:
             return await session.get(tables.Stream, stream_id)
+
+    async def rows(self, ids: Collection[str]) -> list[tables.Stream]:
+        async with self._store.begin() as session:
+            query = select(tables.Stream).where(tables.Stream.id.in_(ids))
+            return list(await session.scalars(query))
 
     async def unfinished(self) -> list[tables.Stream]:
         """Every stream that is not over."""

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 LISTEN_DEADLINE_S: Final = 3.0
 LISTEN_AGAIN_S: Final = 0.1
 
+SOCKET_MESSAGE_BYTES_MAX: Final = 64 * 1024
+SOCKET_PING_S: Final = 20.0
+
 
 Beside: TypeAlias = Callable[[Platform], AbstractAsyncContextManager[None]]
 
@@ -65,6 +68,11 @@ async def run(
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=5,
+                ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
+                ws_ping_interval=SOCKET_PING_S,
+                ws_ping_timeout=SOCKET_PING_S,
+                # Numbers each second to everybody: it would cost more than all the rest.
+                ws_per_message_deflate=False,
             )
             log.info("the API listens on http://%s", settings.server.listen)
             async with beside(opened) if beside else contextlib.nullcontext():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -203,9 +204,15 @@ class Streams:
 
     async def visible_to(self, user: User) -> list[View]:
         """The streams that the user may see, the newest first."""
-        rows = await self._ledger.visible_to(user)
-        live = self.observer.live
-        return [View(row, live.get(row.id), [], is_observed=self.can_start) for row in rows]
+        return [self.view_of(row) for row in await self._ledger.visible_to(user)]
+
+    def view_of(self, row: tables.Stream) -> View:
+        """A stream as it is known now, without its events."""
+        return View(row, self.observer.live.get(row.id), [], is_observed=self.can_start)
+
+    async def rows(self, ids: Collection[str]) -> list[tables.Stream]:
+        """The rows of those streams, whoever owns them."""
+        return await self._ledger.rows(ids) if ids else []
 
     async def _check(self, request: StartRequest) -> list[str]:
         if not request.forward_to and not request.record:

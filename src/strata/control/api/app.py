@@ -15,10 +15,12 @@ from strata.control.api import (
     hosts,
     problems,
     seal,
+    socket,
     streams,
     tokens,
     users,
 )
+from strata.control.api.feed import Feed
 from strata.control.platform import Platform
 
 BODY_BYTES_MAX: Final = 256 * 1024
@@ -31,6 +33,7 @@ ROUTERS: Final = (
     hosts.router,
     events.router,
     alerts.router,
+    socket.router,
     seal.router,
     health.router,
 )
@@ -46,6 +49,7 @@ def make_app(platform: Platform) -> FastAPI:
         redoc_url=None,
     )
     app.state.platform = platform
+    app.state.feed = Feed(platform)
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from strata.control.api.access import At, Viewer
 from strata.control.observer import LOCAL_HOST
+from strata.control.platform import Platform
 from strata.wire import host as host_wire
 
 router = APIRouter(prefix="/api/hosts", tags=["hosts"])
@@ -40,5 +41,10 @@ class HostOut(BaseModel):
 
 @router.get("")
 async def list_hosts(at: At, caller: Viewer) -> list[HostOut]:
-    streams = at.streams
+    return listed(at)
+
+
+def listed(platform: Platform) -> list[HostOut]:
+    """All hosts, as they are now."""
+    streams = platform.streams
     return [HostOut.of(LOCAL_HOST, streams.can_start, streams.observer.load)]
