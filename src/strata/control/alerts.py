@@ -112,6 +112,15 @@ class Alerts:
         async with self._store.begin() as session:
             return list(await session.scalars(query))
 
+    def standing(self) -> list[str]:
+        """The kinds of all alerts that stand."""
+        return [
+            key.kind
+            for subject in self._subjects.values()
+            for key, each in subject.standing.items()
+            if not each.is_over
+        ]
+
     async def ack(self, user: User, alert_id: str) -> tables.Alert:
         """Somebody has seen it, and says so; who was first counts.
 

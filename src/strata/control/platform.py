@@ -13,6 +13,7 @@ from strata.control.alerts import Alerts
 from strata.control.bus import Bus
 from strata.control.journal import Journal
 from strata.control.logins import Logins
+from strata.control.metrics import Metrics
 from strata.control.observer import Observer
 from strata.control.passwords import Passwords
 from strata.control.seal import Seal
@@ -37,6 +38,7 @@ class Platform:
     logins: Logins
     streams: Streams
     alerts: Alerts
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -58,12 +60,17 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
         host.start()
         alerts = Alerts(store, journal, bus, streams)
         alerts.start()
+        metrics = Metrics(store, streams, alerts)
+        metrics.start()
         upkeep = Upkeep(settings.database, journal, alerts)
         upkeep.start()
         try:
-            yield Platform(settings, store, seal, bus, journal, users, logins, streams, alerts)
+            yield Platform(
+                settings, store, seal, bus, journal, users, logins, streams, alerts, metrics
+            )
         finally:
             await upkeep.close()
+            await metrics.close()
             await alerts.close()
             await host.close()
             await streams.close()

@@ -13,6 +13,7 @@ from strata.control.api import (
     events,
     health,
     hosts,
+    metrics,
     problems,
     seal,
     socket,
@@ -36,6 +37,7 @@ ROUTERS: Final = (
     socket.router,
     seal.router,
     health.router,
+    metrics.router,
 )
 
 
@@ -49,11 +51,15 @@ def make_app(platform: Platform) -> FastAPI:
         redoc_url=None,
     )
     app.state.platform = platform
-    app.state.feed = Feed(platform)
+    app.state.feed = feed = Feed(platform)
+    platform.metrics.gauge(
+        "strata_socket_watchers", "Sockets that follow the news", lambda: feed.watching
+    )
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
     app.middleware("http")(_bound_bodies)
+    app.add_middleware(metrics.Timed, metrics=platform.metrics)
     return app
 
 
