@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +18,9 @@ from strata.control.store import Store
 
 FORGOTTEN_AT_ONCE: Final = 5000
 """Rows deleted in one transaction: others wait for it."""
+
+
+Also: TypeAlias = Callable[[AsyncSession, list[tables.Event]], Awaitable[None]]
 
 
 class Change:
@@ -63,11 +66,16 @@ class Change:
 
 
 class Journal:
-    """The log of events."""
+    """The log of events.
+
+    Attributes:
+        also: what follows from events, written in the same transaction.
+    """
 
     def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
         self._bus = bus
+        self.also: Also | None = None
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Change]:
@@ -79,6 +87,8 @@ class Journal:
         async with self._store.begin() as session:
             change = Change(session)
             yield change
+            if change.events and self.also is not None:
+                await self.also(session, change.events)
         for event in change.events:
             self._bus.publish(News("events", event.type, event, event.owner_id))
 

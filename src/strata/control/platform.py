@@ -11,6 +11,7 @@ from strata.cluster.ends import ControlEnd
 from strata.control import rotation
 from strata.control.alerts import Alerts
 from strata.control.bus import Bus
+from strata.control.history import History
 from strata.control.journal import Journal
 from strata.control.logins import Logins
 from strata.control.metrics import Metrics
@@ -21,6 +22,7 @@ from strata.control.store import Store
 from strata.control.streams import Streams
 from strata.control.upkeep import Upkeep
 from strata.control.users import Users
+from strata.control.webhooks import Webhooks
 from strata.settings import Settings
 
 Connect: TypeAlias = Callable[[Observer], ControlEnd]
@@ -39,6 +41,8 @@ class Platform:
     streams: Streams
     alerts: Alerts
     metrics: Metrics
+    history: History
+    webhooks: Webhooks
 
 
 @asynccontextmanager
@@ -62,14 +66,30 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
         alerts.start()
         metrics = Metrics(store, streams, alerts)
         metrics.start()
-        upkeep = Upkeep(settings.database, journal, alerts)
+        history = History(store, streams)
+        history.start()
+        webhooks = Webhooks(settings.forward, store, seal, journal, bus)
+        webhooks.start()
+        upkeep = Upkeep(settings.database, journal, alerts, history, webhooks)
         upkeep.start()
         try:
             yield Platform(
-                settings, store, seal, bus, journal, users, logins, streams, alerts, metrics
+                settings,
+                store,
+                seal,
+                bus,
+                journal,
+                users,
+                logins,
+                streams,
+                alerts,
+                metrics,
+                history,
             )
         finally:
             await upkeep.close()
+            await webhooks.close()
+            await history.close()
             await metrics.close()
             await alerts.close()
             await host.close()

@@ -1,4 +1,4 @@
-"""What is old goes: the log of events, alerts."""
+"""What is old goes: the log of events, alerts, numbers, deliveries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from strata.control.alerts import Alerts
+from strata.control.history import History
 from strata.control.journal import Journal
 from strata.errors import StoreUnavailable
 from strata.settings import Database
@@ -21,10 +22,14 @@ EACH_S: Final = 3600.0
 class Upkeep:
     """Looks after the database once an hour, first soon after the start."""
 
-    def __init__(self, settings: Database, journal: Journal, alerts: Alerts) -> None:
+    def __init__(
+        self, settings: Database, journal: Journal, alerts: Alerts, history: History
+    ) -> None:
         self._settings = settings
         self._journal = journal
         self._alerts = alerts
+        self._history = history
+        self._webhooks = webhooks
         self._tasks = TaskGroup()
 
     def start(self) -> None:
@@ -45,5 +50,7 @@ class Upkeep:
         events = timedelta(days=self._settings.keep_events_days)
         count = await self._journal.forget(events)
         await self._alerts.forget(events)
+        await self._webhooks.forget()
+        await self._history.forget(timedelta(days=self._settings.keep_samples_days))
         if count:
             log.info("%d events older than %g days deleted", count, self._settings.keep_events_days)

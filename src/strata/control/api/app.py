@@ -12,6 +12,7 @@ from strata.control.api import (
     auth,
     events,
     health,
+    history,
     hosts,
     metrics,
     problems,
@@ -20,6 +21,7 @@ from strata.control.api import (
     streams,
     tokens,
     users,
+    webhooks,
 )
 from strata.control.api.feed import Feed
 from strata.control.platform import Platform
@@ -31,9 +33,11 @@ ROUTERS: Final = (
     tokens.router,
     users.router,
     streams.router,
+    history.router,
     hosts.router,
     events.router,
     alerts.router,
+    webhooks.router,
     socket.router,
     seal.router,
     health.router,
