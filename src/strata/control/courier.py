@@ -123,9 +123,10 @@ class Courier:
 
 def _why(error: httpx.HTTPError) -> str:
     # Its own words may quote the URL, of which parts are secret.
-    return {
+    known: dict[type[httpx.HTTPError], str] = {
         httpx.ConnectError: "the connection was refused, or its certificate is not trusted",
         httpx.ConnectTimeout: "nobody answers there",
         httpx.ReadError: "the connection broke",
         httpx.RemoteProtocolError: "what answers there does not speak HTTP",
-    }.get(type(error), type(error).__name__)
+    }
+    return known.get(type(error), type(error).__name__)

@@ -85,6 +85,7 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
                 alerts,
                 metrics,
                 history,
+                webhooks,
             )
         finally:
             await upkeep.close()

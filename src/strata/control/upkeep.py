@@ -10,6 +10,7 @@ from typing import Final
 from strata.control.alerts import Alerts
 from strata.control.history import History
 from strata.control.journal import Journal
+from strata.control.webhooks import Webhooks
 from strata.errors import StoreUnavailable
 from strata.settings import Database
 from strata.tasks import TaskGroup
@@ -23,7 +24,12 @@ class Upkeep:
     """Looks after the database once an hour, first soon after the start."""
 
     def __init__(
-        self, settings: Database, journal: Journal, alerts: Alerts, history: History
+        self,
+        settings: Database,
+        journal: Journal,
+        alerts: Alerts,
+        history: History,
+        webhooks: Webhooks,
     ) -> None:
         self._settings = settings
         self._journal = journal
