@@ -113,3 +113,11 @@ async def answer(request: wire.Request) -> wire.Reply:
             return wire.Done()
         case wire.Start():
             raise NoCapacity("no ports are free")
+        case wire.AddForward():
+            return wire.Changed("fwd_9")
+        case wire.ReplaceForward(forward=forward):
+            return wire.Changed(forward, overlap=True)
+        case wire.RemoveForward(forward=forward):
+            return wire.Changed(forward)
+        case wire.Configure():
+            return wire.Done()

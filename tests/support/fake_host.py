@@ -14,6 +14,7 @@ class FakeHost:
 
     Attributes:
         forgot: streams of which it does not know the secrets.
+        slates_held: streams whose slate is on the air whatever comes.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class FakeHost:
         self.ended: list[wire.Ended] = []
         self.alarms: dict[str, list[wire.Alarm]] = {}
         self.forgot: set[str] = set()
+        self.slates_held: set[str] = set()
         self.fail: StrataError | None = None
         self.before_answer: Callable[[wire.Request], Awaitable[None]] | None = None
 
@@ -63,10 +65,15 @@ class FakeHost:
                         list(events),
                         self.alarms.get(stream_id, []),
                         needs_secrets=stream_id in self.forgot,
+                        slate_now=stream_id in self.slates_held,
                     )
                     for stream_id, events in self.running.items()
                 ]
                 return wire.Streams(snapshots, self.ended)
+            case wire.Configure(stream_id=stream_id) if stream_id in self.running:
+                return wire.Done()
+            case wire.Configure(stream_id=stream_id):
+                return NotFound(f"{stream_id} does not run on this host")
             case wire.Entrust(stream_id=stream_id):
                 self.forgot.discard(stream_id)
                 return wire.Done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from strata.control.policy import Policy
 from strata.wire import worker as wire
 from strata.wire.host import Alarm
 
@@ -22,6 +23,18 @@ class Live:
 
     alarms: list[Alarm] = field(default_factory=list)
     """What the host finds wrong with it."""
+
+    policy: Policy | None = None
+    """What is done when little arrives."""
+
+    low: str = ""
+    """That less arrives than its policy wants, in words."""
+
+    is_slate_held: bool = False
+    """Whether somebody has asked for the slate to be shown, whatever comes."""
+
+    is_slate_ours: bool = False
+    """Whether that was for the sake of the policy."""
 
     is_restarting: bool = False
     """Whether its worker has died, and the next one is on its way."""
@@ -62,7 +75,7 @@ class Live:
             self.program.video == "slate"
             or self.is_off
             or self.is_restarting
-            or bool(self.links_down or self.alarms)
+            or bool(self.links_down or self.alarms or self.low)
         )
 
     @property

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from strata.cluster.ends import ControlEnd
-from strata.control import lifecycle, tables
+from strata.control import lifecycle, policy, tables
 from strata.control.ledger import Ledger
 from strata.control.lifecycle import State
 from strata.control.live import Live
@@ -143,7 +143,13 @@ class Observer:
         if snapshot is None:
             return
         is_ours = stream_id in self.live  # then its start is under way, and tells
-        live = self.live[stream_id] = Live(row.owner_id, alarms=snapshot.alarms)
+        live = self.live[stream_id] = Live(
+            row.owner_id,
+            alarms=snapshot.alarms,
+            policy=policy.of_row(row.policy),
+            is_slate_held=snapshot.slate_now,
+            is_slate_ours=snapshot.slate_now and policy.holds(row.policy),
+        )
         for event in snapshot.events:
             live.hear(event)
         if snapshot.needs_secrets:
@@ -258,7 +264,7 @@ class Observer:
             case host_wire.Restarting():
                 if (dead := self.live.get(notice.stream_id)) is not None:
                     # Nothing of what the dead worker said of itself holds any more.
-                    self.live[notice.stream_id] = Live(dead.owner_id, is_restarting=True)
+                    self.live[notice.stream_id] = _after(dead)
                     await self._ledger.note(
                         notice.stream_id, "worker_restart", {"detail": notice.detail}, at=at
                     )
@@ -290,6 +296,15 @@ class Observer:
         await self._ledger.note(stream_id, "alarms", {"alarms": told}, at=at)
         await self._observe(stream_id, at)
 
+    async def observe(self, stream_id: str) -> None:
+        """Looks anew at the state of a stream: something else is known of it.
+
+        Raises:
+            StoreUnavailable: it could not be written down.
+        """
+        async with self._in_order:
+            await self._observe(stream_id)
+
     async def _observe(self, stream_id: str, at: datetime | None = None) -> None:
         live = self.live.get(stream_id)
         row = await self._ledger.get(stream_id)
@@ -302,6 +317,18 @@ class Observer:
         if new != old:
             await self._ledger.advance(stream_id, new, at)
         self._ledger.tell("changed", stream_id, row.owner_id)
+
+
+def _after(dead: Live) -> Live:
+    """What is known of a stream whose worker has died: what others want of it."""
+    return Live(
+        dead.owner_id,
+        policy=dead.policy,
+        low=dead.low,
+        is_slate_held=dead.is_slate_held,
+        is_slate_ours=dead.is_slate_ours,
+        is_restarting=True,
+    )
 
 
 def _told(

@@ -17,6 +17,7 @@ from strata.control.logins import Logins
 from strata.control.metrics import Metrics
 from strata.control.observer import Observer
 from strata.control.passwords import Passwords
+from strata.control.policies import Policies
 from strata.control.seal import Seal
 from strata.control.store import Store
 from strata.control.streams import Streams
@@ -43,6 +44,7 @@ class Platform:
     metrics: Metrics
     history: History
     webhooks: Webhooks
+    policies: Policies
 
 
 @asynccontextmanager
@@ -70,6 +72,8 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
         history.start()
         webhooks = Webhooks(settings.forward, store, seal, journal, bus)
         webhooks.start()
+        policies = Policies(journal, bus, streams, host)
+        policies.start()
         upkeep = Upkeep(settings.database, journal, alerts, history, webhooks)
         upkeep.start()
         try:
@@ -86,9 +90,11 @@ async def opened(settings: Settings, connect: Connect) -> AsyncIterator[Platform
                 metrics,
                 history,
                 webhooks,
+                policies,
             )
         finally:
             await upkeep.close()
+            await policies.close()
             await webhooks.close()
             await history.close()
             await metrics.close()

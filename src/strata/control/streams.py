@@ -20,6 +20,7 @@ from strata.control.journal import Journal
 from strata.control.ledger import Ledger
 from strata.control.live import Live
 from strata.control.observer import LOCAL_HOST, Observer
+from strata.control.policy import Policy, to_row
 from strata.control.roles import User
 from strata.control.seal import Seal
 from strata.control.store import Store
@@ -51,6 +52,7 @@ class StartRequest:
     name: str
     record: bool
     slate: str = "on"
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Streams:
             name=request.name,
             state="starting",
             ports=[],
+            policy=to_row(request.policy),
             created_at=datetime.now(UTC),
         )
         if request.record:
@@ -119,9 +122,8 @@ class Streams:
             forwards.append(addresses.file_url(media, f"{row.id}-%Y%m%dT%H%M%S.ts"))
         row.psk_sealed = self._seal.close(psk, f"{row.id}.psk")
         row.forwards_sealed = self._seal.close(Secret(json.dumps(forwards)), f"{row.id}.forwards")
-        self.observer.live[row.id] = Live(
-            user.id
-        )  # before the row: a start that is under way is ours
+        # Before the row: a start that is under way is ours.
+        self.observer.live[row.id] = Live(user.id, policy=request.policy)
         try:
             await self._ledger.add(row, user)
         except BaseException:

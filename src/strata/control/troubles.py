@@ -75,6 +75,8 @@ def _of_input(live: Live) -> Troubles:
         found[Key("slate")] = "viewers see the slate"
     if live.is_off:
         found[Key("off_air")] = "nothing is on the air: no media, and no slate"
+    if live.low:
+        found[Key("low_bitrate")] = live.low
     for link in live.stats.links if live.stats is not None else ():
         if link.port in live.links_down:
             why = f": {link.reason}" if link.reason else ""

@@ -126,16 +126,41 @@ def admit(streams: Iterable[Share], newcomer: Cost, has: Capacity, *, records: b
             f"{newcomer.memory_mb:.0f} MB of memory would be needed, and only "
             f"{has.free_memory_mb:.0f} MB are free"
         )
-    if has.egress_kbps is not None and total.egress_kbps > has.egress_kbps:
-        raise _refusal(
-            f"{total.egress_kbps / 1000:.1f} Mbps would go out, and host.egress_mbps is "
+    if why := _outward(total.egress_kbps, has, records=records):
+        raise _refusal(why)
+
+
+def admit_forward(
+    streams: Iterable[Share], egress_kbps: float, has: Capacity, *, records: bool
+) -> None:
+    """The same for one more forward of a stream that is there.
+
+    Args:
+        egress_kbps: what it reserves of the uplink.
+        records: whether it writes to the disk.
+
+    Raises:
+        NoCapacity: it does not fit; says what is short, and by how much.
+    """
+    if why := _outward(used(streams).egress_kbps + egress_kbps, has, records=records):
+        raise NoCapacity(
+            f"this host has no room for another forward: {why}; remove one, or stop a stream"
+        )
+
+
+def _outward(total_kbps: float, has: Capacity, *, records: bool) -> str:
+    """What is short for all that leaves a worker; nothing where it fits."""
+    if has.egress_kbps is not None and total_kbps > has.egress_kbps:
+        return (
+            f"{total_kbps / 1000:.1f} Mbps would go out, and host.egress_mbps is "
             f"{has.egress_kbps / 1000:g}"
         )
     if records and has.free_disk_mb < has.min_disk_mb:
-        raise _refusal(
+        return (
             f"only {has.free_disk_mb:.0f} MB of disk are free, and {has.min_disk_mb:.0f} MB "
             "have to stay free for a recording to be begun"
         )
+    return ""
 
 
 def _refusal(why: str) -> NoCapacity:

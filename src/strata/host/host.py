@@ -15,10 +15,12 @@ from typing import Final
 from strata.errors import Conflict, HostError, NoCapacity, NotFound, PortTaken
 from strata.host import admission, health, limits, machine
 from strata.host.admission import Cost, Share
+from strata.host.forwards import is_on_disk
+from strata.host.machine import Machine
 from strata.host.packets import Packets
 from strata.host.ports import PortPool
 from strata.host.records import Record, Records
-from strata.host.stream import Machine, Stream
+from strata.host.stream import Stream
 from strata.host.supervised import Outcome
 from strata.host.worker_client import WorkerClient
 from strata.settings import Settings, split_range
@@ -107,10 +109,11 @@ class Host:
                 running = [stream.snapshot() for stream in self._streams.values()]
                 return wire.Streams(running, list(self._ended), self.load())
             case wire.Entrust():
-                self._stream(request.stream_id).entrust(
-                    worker_wire.Secrets(request.psk, request.forwards)
-                )
+                stream = self._stream(request.stream_id)
+                stream.entrust(request.psk, request.forwards, request.forward_ids)
                 return wire.Done()
+            case _:
+                return await self._change(request)
 
     async def close(self) -> None:
         """Stops every stream, all at once, and those that are started meanwhile."""
@@ -168,9 +171,10 @@ class Host:
     async def _start(self, request: wire.Start) -> wire.Started:
         if request.stream_id in self._streams:
             raise Conflict(f"{request.stream_id} runs already")
-        kinds = [forward_url.parse(url).kind for url in request.forwards]
-        on_disk = sum(kind in ("file", "hls") for kind in kinds)
-        cost = self._cost(len(kinds) - on_disk)
+        for url in request.forwards:
+            forward_url.parse(url)
+        on_disk = sum(map(is_on_disk, request.forwards))
+        cost = self._cost(len(request.forwards) - on_disk)
         admission.admit(
             (stream.share for stream in self._streams.values()),
             cost,
@@ -180,14 +184,14 @@ class Host:
         error: PortTaken | None = None
         for _ in range(self._settings.host.port_attempts):
             try:
-                return await self._start_once(request, cost, len(kinds) - on_disk)
+                return await self._start_once(request, cost)
             except PortTaken as taken:
                 log.warning("%s: %s", request.stream_id, taken.message)
                 error = taken
         assert error is not None
         raise error
 
-    async def _start_once(self, request: wire.Start, cost: Cost, forwards: int) -> wire.Started:
+    async def _start_once(self, request: wire.Start, cost: Cost) -> wire.Started:
         settings = self._settings
         ports = self._ports.allocate(request.links, time.monotonic())
         if ports is None:
@@ -202,11 +206,10 @@ class Host:
             name=request.name,
             slate=request.slate,
             first_media_s=request.first_media_s,
-            forwards=forwards,
         )
         stream = self._new_stream(record, cost)
         try:
-            await stream.start(worker_wire.Secrets(request.psk, request.forwards))
+            await stream.start(request.psk, request.forwards)
         except BaseException as error:
             if self._streams.get(stream.id) is stream:
                 del self._streams[stream.id]
@@ -215,6 +218,21 @@ class Host:
                 give_back(ports, time.monotonic())
             raise
         return wire.Started(list(ports), stream.pid)
+
+    async def _change(self, order: wire.Order) -> wire.Reply:
+        """Carries out what changes a stream that runs."""
+        stream = self._stream(order.stream_id)
+        if isinstance(order, wire.AddForward | wire.ReplaceForward):
+            forward_url.parse(order.url)
+        if isinstance(order, wire.AddForward):
+            on_disk = is_on_disk(order.url)
+            admission.admit_forward(
+                (stream.share for stream in self._streams.values()),
+                0.0 if on_disk else self._cost(1).egress_kbps,
+                machine.capacity(self._settings),
+                records=on_disk,
+            )
+        return await stream.carry_out(order)
 
     def _new_stream(self, record: Record, cost: Cost) -> Stream:
         stream = self._streams[record.stream_id] = Stream(

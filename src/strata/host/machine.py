@@ -1,16 +1,37 @@
-"""What this machine has, as it is now."""
+"""This machine: what it has, as it is now, and what all of its streams share."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from strata.host.admission import Capacity
+from strata.host.limits import Limits
+from strata.host.packets import Packets
+from strata.host.records import Records
 from strata.settings import Settings
 
 MB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What all streams of a host share.
+
+    Attributes:
+        starting: how many workers may be on their way at once; each keeps a core busy.
+    """
+
+    settings: Settings
+    runtime_dir: Path
+    limits: Limits
+    packets: Packets
+    records: Records
+    starting: asyncio.Semaphore
 
 
 def capacity(settings: Settings) -> Capacity:

@@ -40,6 +40,9 @@ def argv(
     *,
     name: str = "",
     slate: str = "on",
+    slate_now: bool = False,
+    max_egress_kbps: int | None = None,
+    keep_damaged: bool = False,
 ) -> list[str]:
     """The command line of a worker. No secret is in it: those go to standard input.
 
@@ -63,7 +66,7 @@ def argv(
         "--stats-interval-ms",
         str(settings.stats_interval_ms),
         "--max-egress-kbps",
-        str(settings.max_egress_kbps),
+        str(settings.max_egress_kbps if max_egress_kbps is None else max_egress_kbps),
         "--stall-timeout-s",
         str(settings.stall_timeout_s),
         "--orphan-timeout-s",
@@ -71,6 +74,8 @@ def argv(
         # In one word: what people write may begin with a dash.
         f"--name={name}",
         f"--slate={slate}",
+        *(["--slate-now"] if slate_now else []),
+        *(["--keep-damaged"] if keep_damaged else []),
         "--secrets-stdin",
     ]
 

@@ -23,6 +23,10 @@ class Record(msgspec.Struct, frozen=True):
         pid: 0 where its worker was about to be spawned.
         started, boot: see :class:`strata.host.process.Identity`.
         forwards: how many lead to the network.
+        forward_ids: of all of them, the oldest first; None where an earlier release wrote this.
+        last_forward: the highest number that one ever had.
+        slate, slate_now, max_egress_kbps, keep_damaged: as the next worker is to have them; None
+            is what the settings say.
         had_media: whether any has arrived, as far as was known.
     """
 
@@ -32,6 +36,11 @@ class Record(msgspec.Struct, frozen=True):
     slate: str = "on"
     first_media_s: float = 300.0
     forwards: int = 1
+    forward_ids: list[str] | None = None
+    last_forward: int = 0
+    slate_now: bool = False
+    max_egress_kbps: int | None = None
+    keep_damaged: bool = False
     had_media: bool = False
     pid: int = 0
     started: int = 0

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
-import msgspec
-
-from strata.errors import Conflict, HostError, StrataError
-from strata.host import health, process
-from strata.host.admission import Cost, Share
-from strata.host.limits import Allowance, Group, Limits
-from strata.host.packets import Packets
-from strata.host.process import Identity, Process
-from strata.host.records import Record, Records
+from strata.errors import Conflict, StrataError
+from strata.host import process
+from strata.host.admission import Share
+from strata.host.forwards import Forwards
+from strata.host.limits import Allowance, Group
+from strata.host.machine import Machine
+from strata.host.orders import Orders
+from strata.host.records import Record
 from strata.host.restarts import STEADY_S, TIMES, WITHIN_S, Restarts
 from strata.host.supervised import REQUESTED, Outcome, SupervisedWorker
-from strata.settings import Settings
+from strata.host.trace import Trace
+from strata.host.vitals import Vitals
 from strata.tasks import TaskGroup
 from strata.wire import host as wire
 from strata.wire import worker as worker_wire
@@ -44,35 +41,21 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     "over": frozenset(),
 }
 
-_GOODBYE: Final = re.compile(r"stopped: (eos|no_input|orphaned)$")
-"""The last line of a worker's log that ended as it was told to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What all streams of a host share.
-
-    Attributes:
-        starting: how many workers may be on their way at once; each keeps a core busy.
-    """
-
-    settings: Settings
-    runtime_dir: Path
-    limits: Limits
-    packets: Packets
-    records: Records
-    starting: asyncio.Semaphore
+_NOT_NOW: Final[dict[State, str]] = {
+    "starting": "it is still being started; try again once it is",
+    "restarting": "its worker has died and the next one is on its way; try again once it is back",
+    "stopping": "it is being stopped",
+    "over": "it has ended",
+}
 
 
 class Stream:
     """One stream.
 
     Args:
+        share: what it takes of the machine.
         notify: told what happens to it.
         on_over: called once, when a stream that had started is over and nothing of it is left.
-
-    Attributes:
-        share: what it takes of the machine.
     """
 
     def __init__(
@@ -84,35 +67,50 @@ class Stream:
         on_over: Callable[[Stream, Outcome], None],
     ) -> None:
         self.id = record.stream_id
-        self.share = share
         self.state: State = "starting"
-        self._record = record
         self._machine = machine
+        self._trace = Trace(record, machine.records, machine.runtime_dir, machine.settings.log_dir)
+        self._vitals = Vitals(
+            share,
+            machine.settings,
+            had_media=record.had_media,
+            first_media_s=record.first_media_s,
+        )
+        self._forwards = Forwards(record.forward_ids, record.last_forward)
+        self._orders = Orders(
+            self._trace,
+            self._forwards,
+            machine.settings.worker.max_egress_kbps,
+            self._limit_egress,
+            self._vitals.expect,
+        )
         self._notify = notify
         self._on_over = on_over
-        self._secrets: asyncio.Future[worker_wire.Secrets] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self._psk: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """There as soon as what only control knows is known here."""
         self._over: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._worker: SupervisedWorker | None = None
         self._group: Group | None = None
         self._restarts = Restarts()
-        self._started_at = self._media_at = time.monotonic()
-        self._first_media_at: float | None = None
-        self._had_media = record.had_media
+        self._started_at = time.monotonic()
         self._alarms: tuple[wire.Alarm, ...] = ()
         self._tasks = TaskGroup()
         self._life: asyncio.Task[None] | None = None
 
     @property
     def ports(self) -> tuple[int, ...]:
-        return tuple(self._record.ports)
+        return tuple(self._trace.record.ports)
+
+    @property
+    def share(self) -> Share:
+        return self._vitals.share
 
     @property
     def pid(self) -> int:
         return self._worker.pid if self._worker is not None else 0
 
     def snapshot(self) -> wire.Snapshot:
+        record = self._trace.record
         has_worker = self.state in ("running", "stopping") and self._worker is not None
         return wire.Snapshot(
             self.id,
@@ -120,24 +118,30 @@ class Stream:
             self.pid if has_worker else 0,
             self._worker.latest if has_worker and self._worker is not None else [],
             list(self._alarms),
-            needs_secrets=not self._secrets.done(),
+            needs_secrets=not self._psk.done(),
+            forward_ids=self._forwards.ids,
+            slate=record.slate,
+            slate_now=record.slate_now,
+            max_egress_kbps=self._orders.egress_kbps,
+            keep_damaged=record.keep_damaged,
         )
 
     # Its beginning.
 
-    async def start(self, secrets: worker_wire.Secrets) -> None:
+    async def start(self, psk: str, forwards: Sequence[str]) -> None:
         """Starts its first worker; when it returns, a sender may send.
 
         Raises:
             StrataError: it could not be, and nothing of it is left.
         """
-        self._secrets.set_result(secrets)
+        self._forwards.begin(forwards)
+        self._psk.set_result(psk)
         try:
-            await self._spawn(secrets)
+            await self._spawn()
         except BaseException as error:
             stopped = self.state == "stopping"
             self._advance("over")
-            self._machine.records.forget(self.id)
+            self._trace.forget()
             self._over.set_result(REQUESTED)
             if stopped and isinstance(error, StrataError):
                 raise _stopped_meanwhile(self.id) from None
@@ -152,24 +156,41 @@ class Stream:
         """Takes over from an earlier host: follows its worker or, where that has ended
         meanwhile, sees to the next one."""
         self._group = self._machine.limits.adopt(self.id, self._allowance)
-        found = self._find()
+        found = self._trace.find()
         if found is not None:
             self._worker = self._new_worker(self._group)
             self._worker.adopt(found)
-            if found.identity != self._identity:
-                self._remember(found.identity)
+            if found.identity != self._trace.identity:
+                self._trace.note_process(found.identity)
             self._advance("running")
             self._life = self._tasks.spawn(f"{self.id}-life", self._live())
             self._tasks.spawn(f"{self.id}-limits", self._limit(self._group))
             return
-        outcome = self._posthumous()
+        outcome = self._trace.end_of_worker(kernel_killed=bool(self._group.kills()))
         self._life = self._tasks.spawn(f"{self.id}-life", self._live(outcome))
 
-    def entrust(self, secrets: worker_wire.Secrets) -> None:
-        """What its next worker needs to know; the newest is what counts."""
-        if self._secrets.done():
-            self._secrets = asyncio.get_running_loop().create_future()
-        self._secrets.set_result(secrets)
+    def entrust(self, psk: str, forwards: Sequence[str], ids: Sequence[str] = ()) -> None:
+        """What its next worker needs to know, as far as it is not known here.
+
+        Raises:
+            BadArguments: forwards and ids do not belong together.
+        """
+        self._forwards.entrust(forwards, ids)
+        if not self._psk.done():
+            self._psk.set_result(psk)
+
+    # While it runs.
+
+    async def carry_out(self, order: wire.Order) -> wire.Reply:
+        """Changes it while it runs.
+
+        Raises:
+            Conflict: it has no worker that could.
+            StrataError: it could not be, and everything is as it was.
+        """
+        if self.state != "running" or self._worker is None:
+            raise Conflict(f"{self.id} cannot be changed now: {_NOT_NOW[self.state]}")
+        return await self._orders.carry_out(order, self._worker)
 
     # Its end.
 
@@ -205,40 +226,13 @@ class Stream:
         if self.state != "running" or worker is None:
             return
         worker.look()
-        verdict = health.judge(self._report(worker), self._rules)
+        verdict = self._vitals.judge(worker.latest, worker.heard_at)
         if verdict.action == "kill":
             worker.kill(verdict.detail)
         elif verdict.action == "reclaim":
             log.warning("%s: %s", self.id, verdict.detail)
             self._tasks.spawn(f"{self.id}-reclaim", self.stop(Outcome("no_input", verdict.detail)))
         self._set_alarms(verdict.alarms)
-
-    def _report(self, worker: SupervisedWorker) -> health.Report:
-        now = time.monotonic()
-        stats = next((e for e in worker.latest if isinstance(e, worker_wire.Stats)), None)
-        program = next((e for e in worker.latest if isinstance(e, worker_wire.Program)), None)
-        said = {e.forward: e for e in worker.latest if isinstance(e, worker_wire.Forward)}
-        idle = {f.forward: f.last_progress_age_s for f in stats.forwards} if stats else {}
-        return health.Report(
-            heard_s=now - worker.heard_at,
-            quiet_s=now - self._media_at,
-            had_media=self._had_media,
-            is_fed=program is not None and program.video != "none",
-            forwards=tuple(
-                health.ForwardReport(each.forward, each.state, each.message, idle.get(each.forward))
-                for each in said.values()
-            ),
-        )
-
-    @property
-    def _rules(self) -> health.Rules:
-        host = self._machine.settings.host
-        return health.Rules(
-            silence_s=host.silence_timeout_s,
-            stall_s=self._machine.settings.worker.stall_timeout_s,
-            no_input_s=host.no_input_timeout_s,
-            first_media_s=self._record.first_media_s,
-        )
 
     def _set_alarms(self, alarms: tuple[wire.Alarm, ...]) -> None:
         before = {(each.kind, each.forward) for each in self._alarms}
@@ -278,7 +272,8 @@ class Stream:
             self._set_alarms((wire.Alarm("restarting", outcome.detail),))
             await asyncio.sleep(delay_s)
             try:
-                await self._spawn(await asyncio.shield(self._secrets))
+                await asyncio.shield(self._psk)
+                await self._spawn()
             except StrataError as error:
                 outcome = Outcome("worker_crash", f"no new worker could start: {error.message}")
                 continue
@@ -303,35 +298,42 @@ class Stream:
             log.error("%s: its worker died %d times in %.0f s", self.id, TIMES, WITHIN_S)
         return delay_s
 
-    async def _spawn(self, secrets: worker_wire.Secrets) -> None:
+    async def _spawn(self) -> None:
         """A worker that is ready.
 
         Raises:
             StrataError: there is none, and nothing of it is left.
         """
         machine, settings = self._machine, self._machine.settings
+        record = self._trace.record
+        for lost in self._forwards.drop_unknown():
+            log.error("%s: %s does not come back: nobody knows its address", self.id, lost)
         try:
             async with machine.starting:
                 if self.state == "stopping":
                     raise _stopped_meanwhile(self.id)
                 self._group = await machine.limits.make(self.id, self._allowance)
                 worker = self._worker = self._new_worker(self._group)
-                self._remember(None)
+                self._trace.note_process(None, **self._forwards.to_note())
                 command = process.argv(
                     self.id,
                     self.ports,
-                    self._socket,
+                    self._trace.socket,
                     settings.host.bind,
                     settings.worker,
-                    name=self._record.name,
-                    slate=self._record.slate,
+                    name=record.name,
+                    slate=record.slate,
+                    slate_now=record.slate_now,
+                    max_egress_kbps=record.max_egress_kbps,
+                    keep_damaged=record.keep_damaged,
                 )
                 # Strangers may wait for it to listen; it takes longer to do so than this.
                 self._tasks.spawn(
                     f"{self.id}-packets", machine.packets.allow(self.id, None, 0, self.ports)
                 )
                 await asyncio.sleep(0)  # until it is asked for: its release comes after that
-                await worker.start(command, secrets, self._log, self._remember)
+                secrets = self._forwards.secrets(self._psk.result())
+                await worker.start(command, secrets, self._trace.log, self._trace.note_process)
             self._started_at = time.monotonic()
             await self._limit(self._group)
         except BaseException:
@@ -341,12 +343,18 @@ class Stream:
     async def _limit(self, group: Group) -> None:
         """Holds a worker that is up to its share of processor and uplink."""
         await group.slow_down()
-        kbps = self._machine.settings.worker.max_egress_kbps
+        kbps = self._orders.egress_kbps
         await self._machine.packets.allow(self.id, group.classified_by, kbps, self.ports)
+
+    async def _limit_egress(self, kbps: int) -> None:
+        """Another share of the uplink for the worker that runs."""
+        if self.state == "running" and self._group is not None:
+            group = self._group
+            await self._machine.packets.allow(self.id, group.classified_by, kbps, self.ports)
 
     def _new_worker(self, group: Group) -> SupervisedWorker:
         return SupervisedWorker(
-            self.id, self.ports, self._socket, group, self._machine.settings.host, self._hear
+            self.id, self.ports, self._trace.socket, group, self._machine.settings.host, self._hear
         )
 
     async def _put_away(self) -> None:
@@ -354,106 +362,28 @@ class Stream:
         await self._machine.packets.release(self.id)
         if self._group is not None:
             await self._group.remove()
-        self._socket.unlink(missing_ok=True)
+        self._trace.socket.unlink(missing_ok=True)
 
     def _finish(self, outcome: Outcome) -> None:
         self._advance("over")
-        self._machine.records.forget(self.id)
+        self._trace.forget()
         self._over.set_result(outcome)
         self._on_over(self, outcome)
-
-    # What it is known by.
-
-    def _find(self) -> Process | None:
-        identity = self._identity if self._record.pid else process.find(self._socket)
-        return Process.adopt(identity, self._log) if identity is not None else None
-
-    def _posthumous(self) -> Outcome:
-        """How a worker ended that nobody was there to see."""
-        words = process.last_words(self._log)
-        if self._group is not None and self._group.kills():
-            return Outcome("out_of_memory", "the kernel killed the worker for want of memory")
-        if (told := _GOODBYE.search(process.last_line(self._log))) is not None:
-            if told[1] == "eos":
-                return Outcome("eos", "the worker was told to stop while the host was away")
-            return Outcome("no_input", "no media came while the host was away")
-        if self._record.boot != process.boot_id():
-            return Outcome("worker_crash", "the machine was started anew")
-        said = words or "it said nothing"
-        return Outcome("worker_crash", f"the worker ended while the host was away; {said}")
-
-    @property
-    def _identity(self) -> Identity:
-        return Identity(self._record.pid, self._record.started, self._record.boot)
 
     @property
     def _allowance(self) -> Allowance:
         limits = self._machine.settings.limits
         return Allowance(limits.cpu_cores, limits.memory_mb, limits.tasks)
 
-    @property
-    def _socket(self) -> Path:
-        return self._machine.runtime_dir / f"{self.id}.sock"
-
-    @property
-    def _log(self) -> Path:
-        return self._machine.settings.log_dir / f"{self.id}.log"
-
-    def _remember(self, identity: Identity | None) -> None:
-        """Writes down which process its worker is; None: one is about to be spawned.
-
-        Raises:
-            HostError: the disk refuses.
-        """
-        pid, started, boot = (
-            (identity.pid, identity.started, identity.boot) if identity else (0, 0, "")
-        )
-        self._record = msgspec.structs.replace(
-            self._record, pid=pid, started=started, boot=boot, had_media=self._had_media
-        )
-        try:
-            self._machine.records.write(self._record)
-        except OSError as error:
-            raise HostError(
-                f"what runs here cannot be written down: {error.strerror}; a host that is "
-                "started anew would not find the stream, so it was not started. Check the disk "
-                "(df -h) and the rights on the data folder"
-            ) from error
+    # What its worker says.
 
     def _hear(self, event: worker_wire.Event) -> None:
-        now = time.monotonic()
-        match event:
-            case worker_wire.Input(state="waiting"):
-                if not self._had_media:
-                    self._media_at = now - event.since_s
-            case worker_wire.Input(state="stalled"):
-                stall_s = self._machine.settings.worker.stall_timeout_s
-                self._media_at = min(self._media_at, now - event.since_s - stall_s)
-                self._had_media = True
-            case worker_wire.Input():
-                self._hear_media(now)
-            case worker_wire.Stats():
-                if event.bitrate_in_kbps > 0:
-                    self._hear_media(now)
-                settle_s = self._machine.settings.admission.settle_s
-                first = self._first_media_at
-                self.share.is_settled = first is not None and now - first >= settle_s
-                self.share.measure(
-                    Cost(event.cpu_percent / 100.0, event.rss_mb, event.bitrate_out_kbps)
-                )
+        self._vitals.hear(event)
+        if self._vitals.had_media and not self._trace.record.had_media:
+            self._trace.note_if_possible(had_media=True)
+        if isinstance(event, worker_wire.Forward):
+            self._orders.hear(event)
         self._notify(wire.WorkerSaid(self.id, event))
-
-    def _hear_media(self, now: float) -> None:
-        self._media_at = now
-        if self._first_media_at is None:
-            self._first_media_at = now
-        if not self._had_media:
-            self._had_media = True
-            if self._worker is not None and self._worker.identity is not None:
-                try:
-                    self._remember(self._worker.identity)
-                except HostError as error:
-                    log.warning("%s: %s", self.id, error.message)
 
     def _advance(self, state: State) -> None:
         if state not in TRANSITIONS[self.state]:

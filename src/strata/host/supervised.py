@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import signal
 import time
@@ -16,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+import msgspec
+
 from strata.errors import (
     BadArguments,
+    Conflict,
     HostError,
     PartMissing,
     PortTaken,
@@ -35,6 +39,7 @@ from strata.wire import worker as wire
 log = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["spawning", "ready", "stopping", "ended"]
+OnOk: TypeAlias = Callable[[wire.Ok], None]
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     "spawning": frozenset(("ready", "stopping", "ended")),
@@ -45,6 +50,10 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
 
 STATUS_NO_INPUT: Final = 10
 STATUS_ORPHANED: Final = 11
+
+ORDER_DEADLINE_S: Final = 30.0
+"""A worker answers each command within this time, mostly within 15 s; it is longest where a
+destination has been left a moment ago and its server may believe that it is still taken."""
 
 TERM_DEADLINE_S: Final = 3.0
 """From SIGTERM to SIGKILL, after the worker did not answer ``stop`` in time."""
@@ -62,6 +71,14 @@ class Outcome:
 
 
 REQUESTED: Final = Outcome("user_stop", "stopped on request")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A command that waits for its answer."""
+
+    on_ok: OnOk
+    answer: asyncio.Future[wire.Ok | StrataError]
 
 
 class SupervisedWorker:
@@ -97,6 +114,8 @@ class SupervisedWorker:
         self._on_event = on_event
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._latest: dict[str, wire.Event] = {}
+        self._orders: dict[wire.CommandId, _Asked] = {}
+        self._numbers = itertools.count(1)
         self._said: wire.StopReason | None = None
         self._asked: Outcome | None = None
         self._killed_for = ""
@@ -192,6 +211,41 @@ class SupervisedWorker:
                 await asyncio.wait({process.exit}, timeout=deadline_s)
         return await asyncio.shield(self.outcome)
 
+    async def ask(self, command: wire.ForwardCommand | wire.Configure, on_ok: OnOk) -> wire.Ok:
+        """Has the worker carry out a command, and says what it answered.
+
+        Args:
+            on_ok: called as soon as it has been carried out, even where nobody waits any more.
+
+        Raises:
+            Conflict: the worker is not there to be asked.
+            WorkerFailed: it has ended, or did not answer in time.
+            StrataError: whatever the worker said.
+        """
+        if self.state != "ready" or not self._client.is_connected:
+            raise Conflict(
+                f"{self.stream_id}: its worker cannot be asked just now, so nothing was changed; "
+                "try again in a moment"
+            )
+        id = next(self._numbers)
+        answer: asyncio.Future[wire.Ok | StrataError] = asyncio.get_running_loop().create_future()
+        self._orders[id] = _Asked(on_ok, answer)
+        self._client.send(msgspec.structs.replace(command, id=id))
+        await asyncio.wait({answer}, timeout=ORDER_DEADLINE_S)
+        if not answer.done():
+            raise WorkerFailed(
+                f"{self.stream_id}: the worker has not answered for {ORDER_DEADLINE_S:.0f} s, so "
+                "nobody knows whether this was carried out; look at the stream, then try again"
+            )
+        said = answer.result()
+        if isinstance(said, StrataError):
+            raise said
+        return said
+
+    def forget_forward(self, id: str) -> None:
+        """What was said of a forward that has been removed holds no more."""
+        self._latest.pop(f"{wire.Forward.__name__}{id}", None)
+
     def kill(self, why: str) -> None:
         """Ends a worker that is of no use any more; its next one may take its place."""
         if self._process is not None:
@@ -223,6 +277,9 @@ class SupervisedWorker:
         await asyncio.shield(self.outcome)
 
     def _hear(self, event: wire.Event) -> None:
+        if isinstance(event, wire.Ok | wire.Error) and event.id in self._orders:
+            self._hear_answer(self._orders.pop(event.id), event)
+            return
         match event:
             case wire.Ready():
                 if self.state == "spawning":
@@ -239,6 +296,24 @@ class SupervisedWorker:
             self._latest[key] = event
         self._on_event(event)
 
+    def _hear_answer(self, asked: _Asked, said: wire.Ok | wire.Error) -> None:
+        if isinstance(said, wire.Ok):
+            asked.on_ok(said)
+            asked.answer.set_result(said)
+        else:
+            failed = host_wire.Failed(said.code, said.message)
+            asked.answer.set_result(host_wire.error_of(failed))
+
+    def _answer_for_the_dead(self, outcome: Outcome) -> None:
+        for asked in self._orders.values():
+            asked.answer.set_result(
+                WorkerFailed(
+                    f"{self.stream_id}: the worker ended before it had carried this out "
+                    f"({outcome.detail}), so nothing was changed; try again once the stream is back"
+                )
+            )
+        self._orders.clear()
+
     async def _await_exit(self, process: Process) -> None:
         exit = await asyncio.shield(process.exit)  # leave() ends this task, not the future
         await asyncio.sleep(0)  # what the worker said last is read before its end is told
@@ -248,6 +323,7 @@ class SupervisedWorker:
         log.log(level, "%s: worker %d ended: %s: %s", self.stream_id, self.pid, exit, outcome)
         with contextlib.suppress(OSError):  # nearly always the worker has removed it
             self._socket.unlink()
+        self._answer_for_the_dead(outcome)
         self.outcome.set_result(outcome)
         await self._tasks.close()
 

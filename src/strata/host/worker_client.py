@@ -34,6 +34,10 @@ class WorkerClient:
         self._on_event = on_event
         self._writer: asyncio.StreamWriter | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        return self._writer is not None and not self._writer.transport.is_closing()
+
     async def run(self, pid: int) -> None:
         """Follows process ``pid`` for ever: connects as soon as it serves its socket, and
         again should it close the connection. To be cancelled when it has ended."""
@@ -82,7 +86,7 @@ class WorkerClient:
 
     def send(self, command: wire.Command) -> None:
         """Sends a command; one to a worker that has gone is dropped, its exit is the answer."""
-        if self._writer is not None and not self._writer.transport.is_closing():
+        if self._writer is not None and self.is_connected:
             self._writer.write(wire.encode(command))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:

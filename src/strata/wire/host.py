@@ -55,18 +55,69 @@ class List(msgspec.Struct, tag_field="request", tag="list", frozen=True):
 class Entrust(msgspec.Struct, tag_field="request", tag="entrust", frozen=True):
     """control -> host: the secrets of a stream that runs, for its next worker.
 
-    A host keeps them in memory alone, so one that was started anew has to be told.
+    A host keeps them in memory alone, so one that was started anew has to be told. What it
+    has carried out itself since then counts more.
+
+    ``forward_ids`` names the forwards, in their order. Without it they are those that the host
+    knows of, if they are as many, or else ``fwd_1`` and so on.
     """
 
     stream_id: str
     psk: str
     forwards: list[str]
+    forward_ids: list[str] = []
 
     def __repr__(self) -> str:
         return f"Entrust({self.stream_id}, {len(self.forwards)} forwards)"
 
 
-Request: TypeAlias = Start | Stop | List | Entrust
+class AddForward(msgspec.Struct, tag_field="request", tag="add_forward", frozen=True):
+    """control -> host: one more forward. Answered when its destination has taken media."""
+
+    stream_id: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"AddForward({self.stream_id}, ****)"
+
+
+class ReplaceForward(msgspec.Struct, tag_field="request", tag="replace_forward", frozen=True):
+    """control -> host: lead a forward to elsewhere. Answered when the new destination has taken
+    media; one that cannot be leaves the old one on the air."""
+
+    stream_id: str
+    forward: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"ReplaceForward({self.stream_id}, {self.forward}, ****)"
+
+
+class RemoveForward(msgspec.Struct, tag_field="request", tag="remove_forward", frozen=True):
+    """control -> host: close a forward cleanly. Answered when it has been."""
+
+    stream_id: str
+    forward: str
+
+
+class Configure(msgspec.Struct, tag_field="request", tag="configure", frozen=True):
+    """control -> host: other settings of a stream that runs, which its next worker keeps.
+
+    What is None stays as it is; see :class:`strata.wire.worker.Configure`. A slate that is
+    switched off or becomes another one is not held any more, unless ``slate_now`` says so.
+    """
+
+    stream_id: str
+    slate: str | None = None
+    slate_now: bool | None = None
+    max_egress_kbps: int | None = None
+    keep_damaged: bool | None = None
+
+
+Order: TypeAlias = AddForward | ReplaceForward | RemoveForward | Configure
+"""What changes a stream that runs."""
+
+Request: TypeAlias = Start | Stop | List | Entrust | Order
 
 
 # --- host -> control -----------------------------------------------------------------
@@ -90,6 +141,17 @@ class Done(msgspec.Struct, tag_field="reply", tag="done", frozen=True):
     """host -> control: it has been carried out, and there is nothing to say of it."""
 
 
+class Changed(msgspec.Struct, tag_field="reply", tag="changed", frozen=True):
+    """host -> control: a forward has been added, replaced or removed.
+
+    ``overlap`` tells of one that was replaced whether both destinations were on the air for a
+    moment.
+    """
+
+    forward: str
+    overlap: bool | None = None
+
+
 class Alarm(msgspec.Struct, frozen=True):
     """Something that is wrong with a stream, as a look at it found.
 
@@ -109,6 +171,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     ``pid`` is 0 while its worker has died and the next one is not there yet;
     ``needs_secrets`` tells that there will be none before control has entrusted them.
+
+    Attributes:
+        forward_ids: of the forwards that it has now, the oldest first.
+        slate, slate_now, max_egress_kbps, keep_damaged: as they are now; see
+            :class:`Configure`.
     """
 
     stream_id: str
@@ -117,6 +184,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     events: list[worker.Event]
     alarms: list[Alarm] = []
     needs_secrets: bool = False
+    forward_ids: list[str] = []
+    slate: str = "on"
+    slate_now: bool = False
+    max_egress_kbps: int | None = None
+    keep_damaged: bool = False
 
 
 class Streams(msgspec.Struct, tag_field="reply", tag="streams", frozen=True):
@@ -138,7 +210,7 @@ class Failed(msgspec.Struct, tag_field="reply", tag="failed", frozen=True):
     message: str
 
 
-Reply: TypeAlias = Started | Stopped | Streams | Done | Failed
+Reply: TypeAlias = Started | Stopped | Streams | Done | Changed | Failed
 
 
 class WorkerSaid(msgspec.Struct, tag_field="notice", tag="worker_said", frozen=True):

@@ -7,11 +7,14 @@ that a worker and a host of neighbouring versions understand each other; ``PROTO
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 PROTOCOL: Final = 1
+
+EGRESS_KBPS_MAX: Final = 10_000_000
 
 InputState: TypeAlias = Literal["waiting", "receiving", "stalled"]
 ForwardState: TypeAlias = Literal["connecting", "live", "retrying", "failed", "stopped"]
@@ -97,7 +100,7 @@ class Configure(msgspec.Struct, tag_field="cmd", tag="configure", frozen=True, o
     """
 
     stats_interval_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] | None = None
-    max_egress_kbps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
+    max_egress_kbps: Annotated[int, msgspec.Meta(ge=0, le=EGRESS_KBPS_MAX)] | None = None
     slate: str | None = None
     slate_now: bool | None = None
     keep_damaged: bool | None = None
@@ -317,6 +320,20 @@ class Stopped(msgspec.Struct, tag_field="event", tag="stopped", frozen=True):
     reason: StopReason
 
 
+_FORWARD_ID: Final = re.compile(r"fwd_([1-9][0-9]{0,8})")
+
+
+def forward_id(number: int) -> str:
+    """What the forward with that number is called; the first has 1."""
+    return f"fwd_{number}"
+
+
+def forward_number(id: str) -> int:
+    """The number in a forward's id; 0 where it is none."""
+    found = _FORWARD_ID.fullmatch(id)
+    return int(found[1]) if found else 0
+
+
 Event: TypeAlias = Ready | Input | Program | Forward | Stats | Ok | Error | Stopped
 
 _event_decoder: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
@@ -354,10 +371,17 @@ def encode(message: Command | Event) -> bytes:
 
 
 class Secrets(msgspec.Struct, frozen=True):
-    """host -> worker, the one line on standard input with ``--secrets-stdin``."""
+    """host -> worker, the one line on standard input with ``--secrets-stdin``.
+
+    ``forward_ids`` names the forwards, in their order, as those of an earlier worker were;
+    without it they are ``fwd_1`` and so on. Forwards that are added later get numbers above
+    ``last_forward``, so that an id never means another one.
+    """
 
     psk: str | None = None
     forwards: list[str] = []
+    forward_ids: list[str] = []
+    last_forward: int = 0
 
     def __repr__(self) -> str:
         return "Secrets(****)"

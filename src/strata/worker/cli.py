@@ -26,7 +26,8 @@ from strata.worker.config import FORWARDS_MAX, SlateSettings, WorkerConfig
 
 PROG: Final = "strata-receiver"
 
-STDIN_BYTES_MAX: Final = 64 * 1024
+STDIN_BYTES_MAX: Final = 128 * 1024
+"""As many forwards as one takes, with URLs as long as they may be."""
 DAY_S: Final = 86_400.0
 
 
@@ -77,10 +78,12 @@ def parse(argv: list[str], environ: os._Environ[str] | dict[str, str]) -> Worker
         what = " ".join(names) or "a value that belongs to no option"
         raise BadArguments(f"unrecognized arguments: {what}; see {PROG} --help")
     psk_text, urls = args.psk or environ.pop("STRATA_PSK", None), list(args.forward_to)
+    ids: tuple[str, ...] = ()
+    last = 0
     if args.secrets_stdin:
         if args.psk or args.forward_to:
             raise BadArguments("with --secrets-stdin, give no --psk and no --forward-to")
-        psk_text, urls = _read_secrets()
+        psk_text, urls, ids, last = _read_secrets()
     if psk_text is None and not args.insecure_no_psk:
         raise BadArguments(
             "no pre-shared key: anyone could put a picture on the air. Give one with --psk, "
@@ -110,6 +113,8 @@ def parse(argv: list[str], environ: os._Environ[str] | dict[str, str]) -> Worker
         slate=_slate(args, environ),
         keep_damaged=args.keep_damaged,
         can_silence=args.silence == "on",
+        forward_ids=ids,
+        last_forward=last,
     )
 
 
@@ -126,6 +131,7 @@ def _slate(args: argparse.Namespace, environ: Mapping[str, str]) -> SlateSetting
         max_s=args.slate_max_s,
         name=args.name or args.stream_id,
         cache=home / "strata" / "slates" if home.is_absolute() else None,
+        holds=args.slate_now,
     )
 
 
@@ -141,10 +147,11 @@ def _ports(text: str) -> tuple[int, ...]:
     return ports
 
 
-def _read_secrets() -> tuple[str | None, list[str]]:
+def _read_secrets() -> tuple[str | None, list[str], tuple[str, ...], int]:
+    """Key, forwards, and what these are called; see :class:`strata.wire.worker.Secrets`."""
     import msgspec
 
-    from strata.wire.worker import Secrets
+    from strata.wire.worker import Secrets, forward_number
 
     # There is no standard input at all where the descriptor is closed.
     line = sys.stdin.buffer.readline(STDIN_BYTES_MAX) if sys.stdin is not None else b""
@@ -156,7 +163,12 @@ def _read_secrets() -> tuple[str | None, list[str]]:
             "--secrets-stdin expects one line on standard input: "
             '{"psk": "...", "forwards": ["url", ...]}'
         ) from None
-    return secrets.psk, secrets.forwards
+    ids, urls = secrets.forward_ids, secrets.forwards
+    if ids and not (
+        len(ids) == len(set(ids)) == len(urls) and all(forward_number(id) for id in ids)
+    ):
+        raise BadArguments("forward_ids has to name each of forwards once, like fwd_1")
+    return secrets.psk, urls, tuple(ids), secrets.last_forward
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -231,6 +243,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="on|off|FILE",
         help="what is shown while no media comes: the stream's name on a calm ground, nothing, "
         "or a picture (PNG, JPEG) or movie (MP4); " + default,
+    )
+    add(
+        "--slate-now",
+        action="store_true",
+        help="begin with the slate, whatever comes in, until told otherwise",
     )
     add("--name", metavar="TEXT", help="the stream's name on the slate; default its id")
     add(

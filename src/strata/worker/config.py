@@ -22,6 +22,8 @@ class SlateSettings:
         max_s: for how long at most; 0 for as long as it takes.
         name: of the stream.
         cache: folder for slates that have been made; None for none.
+        holds: it goes on the air as soon as there is one, and nothing else does, until the
+            operator lets the picture back.
     """
 
     wanted: bool = True
@@ -29,11 +31,17 @@ class SlateSettings:
     max_s: float = 0.0
     name: str = ""
     cache: Path | None = None
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Checked arguments; see ``strata-receiver --help`` for what each means."""
+    """Checked arguments; see ``strata-receiver --help`` for what each means.
+
+    Attributes:
+        forward_ids: of ``forwards``, in their order; none: they are numbered.
+        last_forward: the highest number that a forward of the stream ever had.
+    """
 
     stream_id: str
     ports: tuple[int, ...]
@@ -51,3 +59,5 @@ class WorkerConfig:
     slate: SlateSettings
     keep_damaged: bool
     can_silence: bool
+    forward_ids: tuple[str, ...] = ()
+    last_forward: int = 0

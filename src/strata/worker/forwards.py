@@ -88,6 +88,7 @@ class Forwards:
         it is taken."""
         self._changing: set[str] = set()
         self._numbers = itertools.count(1)
+        """Of those that are added; none is given twice in the life of a stream."""
         self._is_over_told = False
         self._is_ending = False
         self._tasks = TaskGroup()
@@ -97,9 +98,17 @@ class Forwards:
         """The oldest first."""
         return tuple(self._by_id.values())
 
-    def start(self, urls: Iterable[ForwardUrl]) -> None:
-        for url in urls:
-            forward = self._make(self._next_id(), url)
+    def start(self, urls: Sequence[ForwardUrl], ids: Sequence[str] = (), last: int = 0) -> None:
+        """Begins those that are there from the start.
+
+        Args:
+            ids: of each of them; none: they are numbered.
+            last: the highest number that a forward of the stream ever had.
+        """
+        ids = ids or [wire.forward_id(number + 1) for number in range(len(urls))]
+        self._numbers = itertools.count(max(0, last, *map(wire.forward_number, ids)) + 1)
+        for id, url in zip(ids, urls, strict=True):
+            forward = self._make(id, url)
             self._cap.begin(forward, self.all)
             self._by_id[forward.id] = forward
         self._share_out()
@@ -168,7 +177,7 @@ class Forwards:
         return Forward(id, url, self._on_change, self._on_error)
 
     def _next_id(self) -> str:
-        return f"fwd_{next(self._numbers)}"
+        return wire.forward_id(next(self._numbers))
 
     def _find(self, id: str | None) -> Forward:
         found = self._by_id.get(id) if id is not None else next(iter(self._by_id.values()), None)

@@ -213,7 +213,7 @@ class Line:
         self._slate_lead = (0 if due is None else due) - now
 
     def _fill_video(self, until: int, now: int) -> None:
-        if self.slate is None or "video" not in self._ends:
+        if self.slate is None or not ("video" in self._ends or self.liveness.holds):
             return
         format, frames = self.slate.format, self.slate.frames
         for dts in self._steps(format, until):

@@ -73,10 +73,9 @@ class Liveness:
         """Takes note of what has not come."""
         if not self._has_begun:
             return
-        if self.has_video:
-            is_gone = self.holds or now - self._went["video"] > SLATE_AFTER
-            if is_gone:
-                self._set_video("slate" if self.can_slate else "none", now)
+        is_gone = self.has_video and now - self._went["video"] > SLATE_AFTER
+        if self.holds or is_gone:
+            self._set_video("slate" if self.can_slate else "none", now)
         heard = self._went.get("audio")
         is_heard = heard is not None and now - heard <= SILENCE_AFTER
         if self.audio == "live" and is_heard and not self.holds:

@@ -54,6 +54,7 @@ class OnAir:
         self._settings = slate
         self._slates = Slates(slate.cache, slate.name, slate.file)
         self._wanted = slate.wanted
+        self.line.liveness.holds = slate.holds and slate.wanted
         self._tell = tell
         self._on_error = on_error
         self._tracks: Program | None = None
@@ -154,6 +155,8 @@ class OnAir:
 
     def _make_slate(self) -> None:
         format = self.line.video_format
+        if format is None and self.line.liveness.holds and self._tracks is not None:
+            format = self._tracks.video  # no picture goes out before it
         if self._wanted and format is not None and format != self._slate_for:
             self._slate_for = format
             if self.line.slate is not None and self.line.slate.format.codec != format.codec:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 import strata
-from strata.errors import StrataError
+from strata.errors import Conflict, StrataError
 from strata.rist import Receiver, ReceiverTuning
 from strata.tasks import TaskGroup
 from strata.wire import forward_url
@@ -109,7 +109,7 @@ class Worker:
 
     def _begin(self) -> None:
         config = self._config
-        self._forwards.start(config.forwards)
+        self._forwards.start(config.forwards, config.forward_ids, config.last_forward)
         self._intake.start()
         self._tasks.spawn("stats", self._report())
         self._tasks.spawn("watch", self._watch())
@@ -252,7 +252,7 @@ class Worker:
         except StrataError as error:
             client.send(wire.Error(error.message, error.code, id=command.id))
         except asyncio.CancelledError:
-            client.send(wire.Error("the stream has ended meanwhile", "ended", id=command.id))
+            client.send(wire.Error("the stream has ended meanwhile", Conflict.code, id=command.id))
             raise
         else:
             client.send(answer)

@@ -225,6 +225,38 @@ async def the_slate_is_switched_off_and_on_while_on_the_air(
     assert await decode_errors(recordings[0]) == ""
 
 
+async def a_slate_that_is_held_from_the_beginning_hides_the_picture(
+    tmp_path: Path, clip: bytes, source: Units, picture: Path
+) -> None:
+    """As the next worker has it, when one dies while the operator holds the slate."""
+    async with Nginx(tmp_path / "nginx") as nginx:
+        arguments = ["--slate", str(picture), "--slate-now"]
+        async with (
+            WorkerProcess(tmp_path, [nginx.url("key")], arguments=arguments) as worker,
+            TsSender(worker) as sender,
+        ):
+            sending = asyncio.create_task(sender.live(clip, 10.0))
+            seen = await on_air(worker, "slate", "silence")
+            await asyncio.sleep(3.0)
+            assert [e["video"] for e in worker.client.events if e["event"] == "program"] == [
+                "none",
+                "slate",
+            ]
+            assert (await worker.ask("configure", slate_now=False))["event"] == "ok"
+            await on_air(worker, "live", "live", seen)
+            await sending
+            await asyncio.sleep(DELIVERED_S)
+            assert await worker.stop() == 0
+        [recording] = await nginx.finished()
+    assert await decode_errors(recording) == ""
+    flv = read_flv(recording)
+    is_unbroken(flv)
+    first, *_ = pieces(flv, source)
+    assert not first[0]
+    assert first[2] - first[1] > 2.5
+    assert is_near(await mean_at(recording, 1.0), TEAL)
+
+
 async def the_operator_puts_the_slate_on_the_air_and_takes_it_off(
     tmp_path: Path, clip: bytes, source: Units, picture: Path
 ) -> None:
@@ -389,6 +421,9 @@ def scenes(
         "now": the_operator_puts_the_slate_on_the_air_and_takes_it_off(
             folder(), clip, source, picture
         ),
+        "held": a_slate_that_is_held_from_the_beginning_hides_the_picture(
+            folder(), clip, source, picture
+        ),
         "outlasted": outlasted(folder(), clip, source),
         "without": without_a_slate_an_outage_is_a_pause_of_one_session(folder(), clip, source),
         "silent": a_stream_without_sound(folder(), mute, "on"),
@@ -421,6 +456,10 @@ def test_the_slate_is_switched_off_and_on_while_on_the_air(scenes: Scenes) -> No
 
 def test_the_operator_puts_the_slate_on_the_air_and_takes_it_off(scenes: Scenes) -> None:
     holds(scenes, "now")
+
+
+def test_a_slate_that_is_held_from_the_beginning_hides_the_picture(scenes: Scenes) -> None:
+    holds(scenes, "held")
 
 
 def test_a_slate_that_has_lasted_long_enough_ends_the_session(scenes: Scenes) -> None:

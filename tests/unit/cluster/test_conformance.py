@@ -132,6 +132,32 @@ async def test_a_request_is_answered(stage: Stage) -> None:
     assert await control.ask(wire.Stop("str_1")) == wire.Stopped("user_stop", "str_1")
 
 
+@pytest.mark.parametrize(
+    ("order", "reply"),
+    [
+        (wire.Entrust("str_1", "psk", ["rtmp://h/a/b"], ["fwd_2"]), wire.Done()),
+        (wire.AddForward("str_1", "rtmp://h/a/b"), wire.Changed("fwd_9")),
+        (wire.ReplaceForward("str_1", "fwd_2", "rtmp://h/a/b"), wire.Changed("fwd_2", True)),
+        (wire.RemoveForward("str_1", "fwd_2"), wire.Changed("fwd_2")),
+        (wire.Configure("str_1", slate_now=False, max_egress_kbps=0), wire.Done()),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+async def test_what_changes_a_stream_arrives_as_it_was_given(
+    stage: Stage, order: wire.Request, reply: wire.Reply
+) -> None:
+    got: list[wire.Request] = []
+
+    async def keep(request: wire.Request) -> wire.Reply:
+        got.append(request)
+        return await answer(request)
+
+    await stage.host(keep)
+    control = await stage.connected()
+    assert await control.ask(order) == reply
+    assert got[-1] == order
+
+
 async def test_each_request_gets_its_own_answer_whatever_the_order(stage: Stage) -> None:
     names = [f"str_{number}" for number in range(100)]
     turns = {name: asyncio.Event() for name in names}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strata.errors import NoCapacity
-from strata.host.admission import NOTHING, Capacity, Cost, Share, admit, used
+from strata.host.admission import NOTHING, Capacity, Cost, Share, admit, admit_forward, used
 
 ROOM = Capacity(
     cpu_cores=2.0,
@@ -156,3 +156,20 @@ def test_a_share_never_counts_for_less_than_it_was_last_measured_to_take(
         for measure in measures:
             share.measure(measure)
             assert share.cost.at_least(measure) == share.cost
+
+
+def test_one_more_forward_needs_room_on_the_uplink_or_the_disk() -> None:
+    streams = [Share(ONE)]
+    admit_forward(streams, 8000.0, ROOM, records=False)
+    admit_forward(streams, 0.0, dataclasses.replace(ROOM, egress_kbps=8000.0), records=True)
+    admit_forward(streams, 1e9, dataclasses.replace(ROOM, egress_kbps=None), records=False)
+    with pytest.raises(NoCapacity, match=r"another forward: 20\.1 Mbps would go out.* is 20; rem"):
+        admit_forward(streams, 12_100.0, ROOM, records=False)
+    full = dataclasses.replace(ROOM, free_disk_mb=1000.0)
+    admit_forward(streams, 8000.0, full, records=False)
+    with pytest.raises(NoCapacity, match=r"only 1000 MB of disk are free, .*; remove one"):
+        admit_forward(streams, 0.0, full, records=True)
+
+
+def test_one_more_forward_of_a_stream_that_is_there_is_no_matter_of_memory() -> None:
+    admit_forward([Share(Cost(9.0, 9000.0, 0.0))], 8000.0, ROOM, records=False)

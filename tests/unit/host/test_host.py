@@ -19,6 +19,7 @@ import pytest
 
 from strata import ids, settings
 from strata.errors import (
+    BadUrl,
     Conflict,
     HostError,
     NoCapacity,
@@ -410,6 +411,65 @@ async def test_a_stream_that_does_not_fit_is_refused_and_leaves_nothing(
         assert stage.host.load().used_egress_kbps == 16_000.0  # as it was at their start
 
 
+async def test_what_changes_a_stream_is_carried_out_by_its_worker(stage: Stage) -> None:
+    await stage.start("str_1", forwards=["rtmp://one/live/key"])
+    added = await stage.host.handle(wire.AddForward("str_1", "rtmp://two/live/key"))
+    assert added == wire.Changed("fwd_2")
+    replaced = wire.ReplaceForward("str_1", "fwd_1", "rtmp://three/live/key")
+    assert await stage.host.handle(replaced) == wire.Changed("fwd_1", overlap=True)
+    removed = wire.RemoveForward("str_1", "fwd_2")
+    assert await stage.host.handle(removed) == wire.Changed("fwd_2")
+    assert await stage.host.handle(wire.Configure("str_1", slate="off")) == wire.Done()
+    [snapshot] = (await stage.list()).streams
+    assert (snapshot.forward_ids, snapshot.slate) == (["fwd_1"], "off")
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        wire.AddForward("str_9", "rtmp://one/live/key"),
+        wire.ReplaceForward("str_9", "fwd_1", "rtmp://one/live/key"),
+        wire.RemoveForward("str_9", "fwd_1"),
+        wire.Configure("str_9"),
+    ],
+    ids=lambda order: type(order).__name__,
+)
+async def test_a_stream_that_nobody_runs_cannot_be_changed(stage: Stage, order: wire.Order) -> None:
+    with pytest.raises(NotFound, match="str_9 does not run on this host"):
+        await stage.host.handle(order)
+
+
+async def test_a_url_that_cannot_be_is_refused_before_the_worker_is_asked(stage: Stage) -> None:
+    await stage.start("str_1")
+    for order in (
+        wire.AddForward("str_1", "gopher://one/canary"),
+        wire.ReplaceForward("str_1", "fwd_1", "gopher://one/canary"),
+    ):
+        with pytest.raises(BadUrl) as raised:
+            await stage.host.handle(order)
+        assert "canary" not in raised.value.message
+    assert "fake did" not in (stage.settings.log_dir / "str_1.log").read_text()
+
+
+async def test_a_forward_that_does_not_fit_is_refused_and_leaves_nothing(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sections = {"admission": {"reserve_egress_kbps": 8000.0, "min_disk_mb": 1e12}}
+    async with Stage(here, monkeypatch, sections, egress_mbps=20.0) as stage:
+        await stage.start("str_1", forwards=["rtmp://one/live/key"])
+        await stage.host.handle(wire.AddForward("str_1", "rtmp://two/live/key"))
+        with pytest.raises(NoCapacity, match=r"another forward: 24\.0 Mbps would go out"):
+            await stage.host.handle(wire.AddForward("str_1", "rtmp://three/live/key"))
+        with pytest.raises(NoCapacity, match=r"another forward: .* of disk are free"):
+            await stage.host.handle(wire.AddForward("str_1", "file:///media/x.ts"))
+        assert stage.host.load().used_egress_kbps == 16_000.0
+        await stage.host.handle(wire.RemoveForward("str_1", "fwd_1"))
+        added = await stage.host.handle(wire.AddForward("str_1", "rtmp://three/live/key"))
+        assert added == wire.Changed("fwd_3")
+        await stage.heir()
+        assert stage.host.load().used_egress_kbps == 16_000.0  # as it was left
+
+
 async def test_a_recording_needs_room_on_the_disk(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,6 +554,18 @@ async def test_what_a_worker_may_send_is_a_rule_of_the_kernel(
         await stage.start()
         assert 'level 2 "strata-x/str_1" limit rate over' in given.read_text()
         assert stage.host.load().warnings == []
+
+
+async def test_the_rule_of_the_kernel_follows_what_a_worker_may_send(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = classify(here, monkeypatch)
+    async with Stage(here, monkeypatch) as stage:
+        await stage.start()
+        assert "limit rate over 2938 kbytes/second" in given.read_text()
+        given.write_text("")
+        await stage.host.handle(wire.Configure("str_1", max_egress_kbps=40_000))
+        assert "limit rate over 5812 kbytes/second" in given.read_text()
 
 
 async def test_an_operator_can_do_without_rules_of_the_kernel(

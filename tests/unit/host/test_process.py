@@ -54,10 +54,11 @@ def test_the_command_line_is_one_that_the_worker_takes(tmp_path: Path) -> None:
         name="-the derby",
         slate="off",
     )
+    assert not {"--slate-now", "--keep-damaged"} & set(command)
     assert command[:4] == [sys.executable, "-I", "-m", "strata.worker"]
     assert command[-1] == "--secrets-stdin"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_cli, "_read_secrets", lambda: (SECRETS.psk, SECRETS.forwards))
+        patch.setattr(worker_cli, "_read_secrets", lambda: (SECRETS.psk, SECRETS.forwards, (), 0))
         config = worker_cli.parse(command[4:], {})
     assert config.stream_id == "str_1"
     assert config.ports == (15000, 15002)
@@ -71,6 +72,19 @@ def test_the_command_line_is_one_that_the_worker_takes(tmp_path: Path) -> None:
     assert config.orphan_timeout_s == 0
     assert config.no_input_timeout_s == 0
     assert config.aes_bits == 256
+
+
+def test_what_was_set_while_it_ran_is_set_from_the_beginning(tmp_path: Path) -> None:
+    command = process.argv(
+        *("str_1", (15000,), tmp_path / "str_1.sock", "::", Worker()),
+        slate_now=True,
+        max_egress_kbps=7000,
+        keep_damaged=True,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_cli, "_read_secrets", lambda: (SECRETS.psk, SECRETS.forwards, (), 0))
+        config = worker_cli.parse(command[4:], {})
+    assert (config.slate.holds, config.max_egress_kbps, config.keep_damaged) == (True, 7000, True)
 
 
 def test_a_worker_inherits_what_it_needs_and_nothing_else() -> None:
@@ -113,7 +127,12 @@ async def test_secrets_go_to_standard_input_as_one_line(tmp_path: Path) -> None:
     one = spawn(log, "sh", "-c", 'read -r line; echo "$line"; read -r more || echo closed')
     assert await ended(one) == Exit(0)
     said, end = log.read_text().splitlines()
-    assert json.loads(said) == {"psk": SECRETS.psk, "forwards": SECRETS.forwards}
+    assert json.loads(said) == {
+        "psk": SECRETS.psk,
+        "forwards": SECRETS.forwards,
+        "forward_ids": [],
+        "last_forward": 0,
+    }
     assert end == "closed"
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 

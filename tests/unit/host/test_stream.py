@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, get_args
-from zlib import crc32
 
 import msgspec
 import pytest
 
-from strata import settings
 from strata.errors import Conflict, HostError, PortTaken
 from strata.host import process, restarts
-from strata.host.admission import NOTHING, Cost, Share
-from strata.host.limits import Allowance, NoGroup, NoLimits
-from strata.host.packets import Packets
+from strata.host.admission import NOTHING, Cost
 from strata.host.records import Record, Records
-from strata.host.stream import TRANSITIONS, Machine, State, Stream
+from strata.host.stream import TRANSITIONS, State
 from strata.host.supervised import REQUESTED, Outcome
 from strata.wire import host as wire
 from strata.wire import worker as worker_wire
-from support import fake_worker
 from support.children import until
-from support.control import Place, halt, place
-from unit.host.spawned import Spawned
+from support.control import halt
+from unit.host.staged import DEADLINE_S, PORTS, PSK, SECRETS, URLS, Stage, number_of, staged
 
-DEADLINE_S = 20.0
-PORTS = [15000, 15002]
-SECRETS = worker_wire.Secrets("a-psk-of-the-tests", ["rtmp://127.0.0.1/live/key"])
 STATS = worker_wire.Stats(
     *(5000.0, 4900.0, 1000.0, 1.0, 20.0, 60.0),
     *(worker_wire.Media(), worker_wire.Flow(), [], []),
@@ -41,155 +31,6 @@ STATS = worker_wire.Stats(
 SILENT = msgspec.structs.replace(STATS, bitrate_in_kbps=0.0)
 ON_AIR = worker_wire.Forward("fwd_1", "rtmp", "live", "rtmp://127.0.0.1/live/****")
 REFUSED = worker_wire.Forward("fwd_1", "rtmp", "retrying", "rtmp://x/****", message="refused")
-
-
-class Group(NoGroup):
-    """No limits, but a kernel that kills, and work that takes its time."""
-
-    def __init__(self) -> None:
-        self.killed = 0
-        self.may_slow_down = asyncio.Event()
-        self.may_slow_down.set()
-
-    def kills(self) -> int:
-        return self.killed
-
-    async def slow_down(self) -> None:
-        await self.may_slow_down.wait()
-
-
-class OneGroup(NoLimits):
-    def __init__(self) -> None:
-        super().__init__("")
-        self.group = Group()
-
-    async def make(self, name: str, allowance: Allowance) -> Group:
-        return self.group
-
-    def adopt(self, name: str, allowance: Allowance) -> Group:
-        return self.group
-
-
-class Stage:
-    """A stream whose workers behave as ``modes`` tells, one after the other."""
-
-    def __init__(self, here: Place, monkeypatch: pytest.MonkeyPatch, **host: object) -> None:
-        self.here = here
-        self.modes = ["obedient"]
-        self.notices: list[wire.Notice] = []
-        self.overs: list[Outcome] = []
-        self.ports_given: list[list[int]] = []
-        self.limits = OneGroup()
-        loaded = settings.load(data_dir=here.data, host={"runtime_dir": here.run, **host})
-        settings.make_folders(loaded)
-        here.run.mkdir(exist_ok=True)
-        self.records = Records(here.data / "workers")
-        self.machine = Machine(
-            loaded,
-            here.run,
-            self.limits,
-            Packets("strata-x", egress=False, nonces=False, classifies=False),
-            self.records,
-            asyncio.Semaphore(1),
-        )
-        self.log = loaded.log_dir / "str_1.log"
-        self.stream = self.new_stream(Record("str_1", PORTS))
-        self.spawned = Spawned(monkeypatch)
-        monkeypatch.setattr(process, "argv", self._argv)
-
-    def new_stream(self, record: Record) -> Stream:
-        share = Share(Cost(0.1, 64.0, 8000.0))
-        return Stream(record, share, self.machine, self.notices.append, self._over)
-
-    def _over(self, stream: Stream, outcome: Outcome) -> None:
-        assert stream.state == "over"
-        self.overs.append(outcome)
-
-    def _argv(
-        self, stream_id: str, ports: Sequence[int], path: Path, *_: object, **more: object
-    ) -> list[str]:
-        mode = self.modes.pop(0) if len(self.modes) > 1 else self.modes[0]
-        self.ports_given.append(list(ports))
-        listed = ",".join(map(str, ports))
-        return [
-            *(sys.executable, "-I", fake_worker.__file__, mode, str(path), stream_id, listed),
-            *("strata.worker", "--control-socket", str(path), "the end"),
-        ]
-
-    @property
-    def record(self) -> Record:
-        [record] = self.records.all()
-        return record
-
-    async def start(self) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            await self.stream.start(SECRETS)
-
-    async def stop(self) -> Outcome:
-        async with asyncio.timeout(DEADLINE_S):
-            return await self.stream.stop()
-
-    async def crash(self) -> None:
-        """Returns when the stream has taken notice."""
-        os.kill(self.stream.pid, signal.SIGKILL)
-        await until(lambda: self.stream.state != "running", DEADLINE_S, "it is noticed")
-
-    async def becomes(self, state: State) -> None:
-        await until(lambda: self.stream.state == state, DEADLINE_S, f"it is {state}")
-
-    async def heir(self, **changes: Any) -> Stream:
-        """The stream as the next host has it."""
-        await self.stream.leave()
-        record = msgspec.structs.replace(self.record, **changes)
-        self.stream = self.new_stream(record)
-        self.notices.clear()
-        self.stream.adopt()
-        return self.stream
-
-    def hear(self, *events: worker_wire.Event) -> None:
-        assert self.stream._worker is not None
-        for event in events:
-            self.stream._worker._hear(event)
-
-    def passes(self, heard_s: float = 0.0, quiet_s: float = 0.0) -> None:
-        """As if so much more time had passed without a report, or without media."""
-        assert self.stream._worker is not None
-        self.stream._worker.heard_at -= heard_s
-        self.stream._media_at -= quiet_s
-
-    def told(self, kind: type) -> list[Any]:
-        return [notice for notice in self.notices if isinstance(notice, kind)]
-
-    def alarms(self) -> list[list[str]]:
-        return [[each.kind for each in notice.alarms] for notice in self.told(wire.Alarms)]
-
-    def secrets_given(self) -> list[str]:
-        """A number for each of the secrets that workers were given."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line.split()[-1] for line in lines if "fake got" in line]
-
-    def nothing_is_left(self) -> bool:
-        records = list((self.here.data / "workers").iterdir())
-        return not (self.here.processes() or self.here.sockets() or records)
-
-    async def close(self) -> None:
-        await self.stream.leave()
-        self.spawned.kill()
-
-
-def number_of(secrets: worker_wire.Secrets) -> str:
-    return str(crc32(msgspec.json.encode(secrets) + b"\n"))
-
-
-@contextlib.asynccontextmanager
-async def staged(monkeypatch: pytest.MonkeyPatch, **host: object) -> AsyncIterator[Stage]:
-    monkeypatch.setattr(restarts, "FIRST_DELAY_S", 0.01)
-    with place() as here:
-        one = Stage(here, monkeypatch, **host)
-        try:
-            yield one
-        finally:
-            await one.close()
 
 
 @pytest.fixture
@@ -216,7 +57,9 @@ async def test_a_step_that_the_table_does_not_know_is_a_defect(stage: Stage) -> 
 
 
 async def test_from_start_to_stop(stage: Stage) -> None:
-    assert stage.stream.snapshot() == wire.Snapshot("str_1", PORTS, 0, [], [], needs_secrets=True)
+    assert stage.stream.snapshot() == wire.Snapshot(
+        "str_1", PORTS, 0, [], [], needs_secrets=True, max_egress_kbps=20_000
+    )
     await stage.start()
     assert stage.stream.state == "running"
     snapshot = stage.stream.snapshot()
@@ -256,7 +99,7 @@ async def test_its_record_is_there_before_its_worker_is(stage: Stage) -> None:
     stage.limits.group.enter = enter  # type: ignore[method-assign]
     start = asyncio.create_task(stage.start())
     await until(stage.here.processes, DEADLINE_S, "it is spawned")
-    assert seen == [Record("str_1", PORTS)]
+    assert seen == [Record("str_1", PORTS, forward_ids=["fwd_1"], last_forward=1)]
     assert stage.record.pid == stage.stream.pid
     start.cancel()
     await asyncio.wait({start})
@@ -498,14 +341,12 @@ async def test_one_that_has_leaked_slowly_has_a_next_one(stage: Stage) -> None:
     assert len(stage.told(wire.Restarting)) == 1
 
 
-async def test_the_newest_secrets_are_what_the_next_worker_is_given(stage: Stage) -> None:
+async def test_what_is_known_here_is_newer_than_what_control_entrusts(stage: Stage) -> None:
     await stage.start()
-    newer = worker_wire.Secrets("another-psk", ["rtmp://elsewhere/live/key"])
-    stage.stream.entrust(SECRETS)
-    stage.stream.entrust(newer)
+    stage.stream.entrust("another-psk", ["rtmp://elsewhere/live/key", "file:///x.ts"])
     await stage.crash()
     await stage.becomes("running")
-    assert stage.secrets_given() == [number_of(SECRETS), number_of(newer)]
+    assert stage.secrets_given() == [number_of(SECRETS)] * 2
 
 
 # Host after host.
@@ -517,7 +358,7 @@ async def test_a_worker_that_is_left_goes_on_and_is_adopted(stage: Stage) -> Non
     heir = await stage.heir()
     assert heir.state == "running"
     assert heir.pid == pid
-    await until(lambda: len(heir.snapshot().events) == 2, DEADLINE_S, "it greets")
+    await until(lambda: len(heir.snapshot().events) == 3, DEADLINE_S, "it greets")
     snapshot = heir.snapshot()
     assert (snapshot.pid, snapshot.ports, snapshot.needs_secrets) == (pid, PORTS, True)
     assert stage.told(wire.WorkerSaid)
@@ -536,7 +377,7 @@ async def test_one_that_crashes_after_its_adoption_waits_for_its_secrets(stage: 
     assert heir.snapshot().needs_secrets
     await asyncio.sleep(0.05)
     assert heir.state == "restarting"
-    heir.entrust(SECRETS)
+    heir.entrust(PSK, URLS)
     await stage.becomes("running")
     assert stage.ports_given == [PORTS, PORTS]
     assert stage.secrets_given() == [number_of(SECRETS)] * 2
@@ -554,7 +395,7 @@ async def test_one_that_died_while_nobody_looked_waits_for_its_secrets(stage: St
     assert (snapshot.pid, snapshot.needs_secrets) == (0, True)
     [told] = stage.told(wire.Restarting)
     assert told.detail.startswith("the worker ended while the host was away; it said nothing")
-    heir.entrust(SECRETS)
+    heir.entrust(PSK, URLS)
     await stage.becomes("running")
     assert stage.ports_given == [PORTS, PORTS]
     assert stage.record.pid == heir.pid
@@ -796,7 +637,7 @@ async def test_that_media_has_come_is_written_down_for_the_next_host(
     assert stage.record.had_media
     assert stage.record.pid == stage.stream.pid
     heir = await stage.heir()
-    assert heir._had_media
+    assert heir._vitals.had_media
 
 
 async def test_a_disk_that_refuses_while_it_is_on_the_air_is_told_and_nothing_more(
@@ -820,8 +661,9 @@ async def test_what_it_takes_is_measured_and_believed_once_it_is_on_the_air(
     assert share.measured == Cost(0.2, 60.0, 4900.0)
     assert not share.is_settled
     assert share.cost == Cost(0.2, 64.0, 8000.0)
-    assert stage.stream._first_media_at is not None
-    stage.stream._first_media_at -= stage.machine.settings.admission.settle_s
+    vitals = stage.stream._vitals
+    assert vitals.measured_from is not None
+    vitals.measured_from -= stage.machine.settings.admission.settle_s
     stage.hear(STATS)
     assert share.is_settled
     assert share.cost == Cost(0.2, 60.0, 4900.0)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +15,8 @@ import pytest
 
 from strata.errors import (
     BadArguments,
+    Conflict,
+    DestinationRefused,
     HostError,
     PartMissing,
     PortTaken,
@@ -431,3 +433,63 @@ async def test_one_that_was_never_started_can_be_left(tmp_path: Path) -> None:
         await one.worker.leave()
         assert one.worker.identity is None
         assert one.worker.latest == []
+
+
+# What it is asked.
+
+
+def nothing(ok: wire.Ok) -> None:
+    pass
+
+
+async def asked(one: Stage, url: str, on_ok: Callable[[wire.Ok], None] = nothing) -> wire.Ok:
+    async with asyncio.timeout(DEADLINE_S):
+        return await one.worker.ask(wire.AddForward(url), on_ok)
+
+
+async def test_a_command_is_answered_and_its_effect_is_told_first(tmp_path: Path) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        await one.start()
+        done: list[wire.Ok] = []
+        answer = await asked(one, "rtmp://one/live/key", done.append)
+        assert (answer.cmd, answer.forward) == ("add_forward", "fwd_1")
+        assert done == [answer]
+        assert (await asked(one, "rtmp://two/live/key")).forward == "fwd_2"
+        assert answer not in one.events
+        one.worker.forget_forward("fwd_1")
+        one.worker.forget_forward("fwd_9")  # nobody has ever told of it
+        told = [event for event in one.worker.latest if isinstance(event, wire.Forward)]
+        assert [event.forward for event in told] == ["fwd_2"]
+
+
+async def test_a_refusal_is_raised_as_what_it_is(tmp_path: Path) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        await one.start()
+        done: list[wire.Ok] = []
+        with pytest.raises(DestinationRefused, match=r"^no$"):
+            await asked(one, "rtmp://refused/live/key", done.append)
+        assert not done
+        assert not [event for event in one.events if isinstance(event, wire.Error)]
+
+
+async def test_one_that_ends_before_it_has_answered_is_told_to_all_who_wait(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        await one.start()
+        waiting = [asyncio.create_task(asked(one, "rtmp://slow/live/key")) for _ in range(2)]
+        await asyncio.sleep(0)
+        one.worker.kill("the test wants it")
+        for each in waiting:
+            with pytest.raises(
+                WorkerFailed, match=r"ended before .* \(the test wants it\), so not"
+            ):
+                await each
+        with pytest.raises(Conflict, match="cannot be asked just now"):
+            await asked(one, "rtmp://one/live/key")
+
+
+async def test_one_that_is_not_ready_is_not_asked(tmp_path: Path) -> None:
+    async with stage(tmp_path, "obedient") as one:
+        with pytest.raises(Conflict, match="so nothing was changed; try again in a moment"):
+            await asked(one, "rtmp://one/live/key")

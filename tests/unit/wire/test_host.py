@@ -16,6 +16,8 @@ START = wire.Start("str_1", "a-psk-of-the-tests", ["rtmp://host/live/stream-key"
 SAID = wire.WorkerSaid("str_1", worker.Input("receiving", 0.5))
 SNAPSHOT = wire.Snapshot("str_1", [15000, 15002], 4711, [worker.Input("waiting", 1.5)])
 ENTRUST = wire.Entrust("str_1", "a-psk-of-the-tests", ["rtmp://host/live/stream-key"])
+ADD = wire.AddForward("str_1", "rtmp://host/live/stream-key")
+REPLACE = wire.ReplaceForward("str_1", "fwd_1", "rtmp://host/live/stream-key")
 ALARM = wire.Alarm("restarting", "the worker ended by signal SIGKILL")
 ORPHAN = wire.Snapshot("str_2", [15001], 0, [], [ALARM], needs_secrets=True)
 LOAD = wire.Load(2.0, 3900.0, 10_000.0, 1, 999, 0.1, 64.0, 8000.0, None, "nothing", ["why"])
@@ -32,6 +34,12 @@ FRAMES = [
     wire.Frame(id=4, reply=wire.Failed("port_taken", "UDP port 15000 is held")),
     wire.Frame(id=5, request=ENTRUST),
     wire.Frame(id=5, reply=wire.Done()),
+    wire.Frame(id=6, request=ADD),
+    wire.Frame(id=7, request=REPLACE),
+    wire.Frame(id=8, request=wire.RemoveForward("str_1", "fwd_2")),
+    wire.Frame(id=9, request=wire.Configure("str_1", slate="off", max_egress_kbps=7000)),
+    wire.Frame(id=6, reply=wire.Changed("fwd_3")),
+    wire.Frame(id=7, reply=wire.Changed("fwd_1", overlap=False)),
     wire.Frame(notice=SAID),
     wire.Frame(notice=wire.Ended("str_1", "worker_crash", "exit status 70")),
     wire.Frame(notice=wire.Restarting("str_1", "exit status 70")),
@@ -85,6 +93,14 @@ def test_a_host_of_the_version_before_tells_no_alarms() -> None:
     assert (reply.streams[0].alarms, reply.streams[0].needs_secrets) == ([], False)
 
 
+def test_what_the_version_before_entrusts_and_tells_is_understood() -> None:
+    line = b'{"id":5,"request":{"request":"entrust","stream_id":"s","psk":"p","forwards":["u"]}}'
+    assert wire.decode(line).request == wire.Entrust("s", "p", ["u"], [])
+    line = b'{"stream_id":"str_1","ports":[15000],"pid":7,"events":[]}'
+    found = msgspec.json.decode(line, type=wire.Snapshot)
+    assert (found.forward_ids, found.slate_now, found.max_egress_kbps) == ([], False, None)
+
+
 def test_unknown_fields_are_ignored() -> None:
     line = b'{"id":7,"more":1,"request":{"request":"stop","stream_id":"str_1","now":true}}'
     assert wire.decode(line) == wire.Frame(id=7, request=wire.Stop("str_1"))
@@ -118,11 +134,14 @@ def test_no_bytes_raise_anything_else(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("request_", "wanted"),
-    [(START, "Start(str_1, 2 links, 1 forwards)"), (ENTRUST, "Entrust(str_1, 1 forwards)")],
+    [
+        (START, "Start(str_1, 2 links, 1 forwards)"),
+        (ENTRUST, "Entrust(str_1, 1 forwards)"),
+        (ADD, "AddForward(str_1, ****)"),
+        (REPLACE, "ReplaceForward(str_1, fwd_1, ****)"),
+    ],
 )
-def test_what_has_secrets_prints_without_them(
-    request_: wire.Start | wire.Entrust, wanted: str
-) -> None:
+def test_what_has_secrets_prints_without_them(request_: wire.Request, wanted: str) -> None:
     frame = wire.Frame(id=1, request=request_)
     assert repr(request_) == wanted
     for text in (repr(frame), str(frame), f"{request_}"):

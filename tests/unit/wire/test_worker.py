@@ -287,6 +287,32 @@ def test_stats_become_the_answer_to_a_command() -> None:
     assert wire.with_id(answer, None) == STATS
 
 
+@pytest.mark.parametrize(
+    ("id", "number"),
+    [
+        ("fwd_1", 1),
+        ("fwd_12", 12),
+        ("fwd_0", 0),
+        ("fwd_01", 0),
+        ("fwd_", 0),
+        ("x", 0),
+        ("fwd_-1", 0),
+    ],
+)
+def test_the_number_of_a_forward(id: str, number: int) -> None:
+    assert wire.forward_number(id) == number
+    assert number == 0 or wire.forward_id(number) == id
+
+
+def test_a_worker_of_another_version_understands_its_secrets() -> None:
+    class Before(msgspec.Struct):
+        psk: str | None = None
+        forwards: list[str] = []
+
+    now = wire.Secrets("psk", ["url"], ["fwd_3"], 4)
+    assert msgspec.json.decode(msgspec.json.encode(now), type=Before) == Before("psk", ["url"])
+
+
 def test_secrets_are_read_and_not_shown() -> None:
     line = b'{"psk":"abcd-efgh","forwards":["rtmp://host/app/abcd-efgh"]}'
     secrets = msgspec.json.decode(line, type=wire.Secrets)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -77,9 +78,9 @@ def test_what_stands_in_for_the_sender_can_be_set(tmp_path: Path) -> None:
     logo.write_bytes(b"png")
     found = parse(
         *("--psk", KEY, "--slate", str(logo), "--name", "The name", "--slate-max-s", "90"),
-        *("--silence", "off", "--keep-damaged"),
+        *("--silence", "off", "--keep-damaged", "--slate-now"),
     )
-    assert found.slate == SlateSettings(True, logo, 90.0, "The name", None)
+    assert found.slate == SlateSettings(True, logo, 90.0, "The name", None, holds=True)
     assert (found.keep_damaged, found.can_silence) == (True, False)
     assert parse("--psk", KEY, "--silence", "on").can_silence
 
@@ -193,7 +194,7 @@ def test_secrets_may_hold_no_key_if_that_is_asked_for(monkeypatch: pytest.Monkey
         b'{"psk":5}\n',
         b'["%s"]\n' % KEY.encode(),
         b'{"psk":"\xff%s"}\n' % KEY.encode(),
-        b'{"psk":"%s"}\n' % (KEY.encode() * 5000),
+        b'{"psk":"%s"}\n' % (KEY.encode() * 10_000),
     ],
 )
 def test_secrets_that_cannot_be_read_are_not_repeated(
@@ -209,6 +210,28 @@ def test_no_standard_input_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(BadArguments, match="expects one line on standard input"):
         parse("--secrets-stdin")
+
+
+def test_forwards_have_the_ids_that_an_earlier_worker_gave_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = {"forwards": [RTMP, "file:///a.ts"], "forward_ids": ["fwd_1", "fwd_3"]}
+    line = json.dumps({"psk": KEY, "last_forward": 4, **named})
+    give_stdin(monkeypatch, line.encode() + b"\n")
+    found = parse("--secrets-stdin")
+    assert [each.kind for each in found.forwards] == ["rtmp", "file"]
+    assert (found.forward_ids, found.last_forward) == (("fwd_1", "fwd_3"), 4)
+
+
+@pytest.mark.parametrize("ids", [["fwd_1"], ["fwd_1", "fwd_1"], ["fwd_1", KEY], ["fwd_0", "fwd_1"]])
+def test_ids_that_do_not_name_each_forward_are_refused(
+    monkeypatch: pytest.MonkeyPatch, ids: list[str]
+) -> None:
+    named = json.dumps({"psk": KEY, "forwards": [RTMP, "file:///a.ts"], "forward_ids": ids})
+    give_stdin(monkeypatch, named.encode() + b"\n")
+    with pytest.raises(BadArguments, match="name each of forwards once, like fwd_1") as caught:
+        parse("--secrets-stdin")
+    assert KEY not in caught.value.message
 
 
 @pytest.mark.parametrize("also", [("--psk", KEY), ("--forward-to", RTMP)])

@@ -101,6 +101,10 @@ class Case:
         self._feeding: asyncio.Task[None] | None = None
         self.forwards.start(urls)
 
+    @property
+    def ids(self) -> list[str]:
+        return [forward.id for forward in self.forwards.all]
+
     def feed(self) -> None:
         """Lets media come in from now on."""
         self.hub.flow.open(PROGRAM)
@@ -949,3 +953,22 @@ async def test_nothing_shows_the_key() -> None:
 
 def test_the_proof_leaves_time_for_the_answer() -> None:
     assert forwards_module.PROOF_S + 4.0 <= 15.0
+
+
+@in_virtual_time
+async def test_ids_of_an_earlier_worker_are_kept_and_none_is_given_twice() -> None:
+    case = Case()
+    case.forwards.start([to("one"), to("three")], ["fwd_1", "fwd_3"], last=4)
+    assert case.ids == ["fwd_1", "fwd_3"]
+    assert (await case.forwards.add(to("five"))).id == "fwd_5"
+    await case.forwards.remove("fwd_5")
+    assert (await case.forwards.add(to("six"))).id == "fwd_6"
+    await case.end()
+
+
+@in_virtual_time
+async def test_without_ids_forwards_are_numbered() -> None:
+    case = Case(to("one"), to("two"))
+    assert case.ids == ["fwd_1", "fwd_2"]
+    assert (await case.forwards.add(to("three"))).id == "fwd_3"
+    await case.end()

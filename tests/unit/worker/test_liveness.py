@@ -155,6 +155,22 @@ def test_the_operator_holds_the_slate() -> None:
     assert states(liveness) == ("live", "live")
 
 
+def test_the_operator_holds_the_slate_from_the_beginning() -> None:
+    liveness = Liveness()
+    liveness.holds = True
+    liveness.begin()
+    liveness.look(SECOND)
+    assert states(liveness) == ("none", "none")
+    liveness.can_slate = True
+    liveness.look(2 * SECOND)
+    assert states(liveness) == ("slate", "silence")
+    liveness.holds = False
+    liveness.look(3 * SECOND)
+    assert states(liveness) == ("slate", "silence")  # until there is a picture
+    liveness.went("video", 4 * SECOND)
+    assert liveness.video == "live"
+
+
 @pytest.mark.parametrize("state", ["none", "live", "slate"])
 def test_each_state_of_the_picture_can_be_left(state: VideoState) -> None:
     assert VIDEO_TRANSITIONS[state]
@@ -182,7 +198,7 @@ def test_whatever_happens_the_states_tell_what_there_is(
     events: list[tuple[str, int]], silence: bool
 ) -> None:
     liveness, now, seen = Liveness(can_silence=silence), 0, {"video": -1, "audio": -1}
-    has_begun = False
+    has_begun = was_held = False
     for event, passed in events:
         now += passed
         if event == "video" or event == "audio":
@@ -193,6 +209,7 @@ def test_whatever_happens_the_states_tell_what_there_is(
             liveness.can_slate = not liveness.can_slate
         elif event == "hold":
             liveness.holds = not liveness.holds
+            was_held = True
         elif event == "begin":
             liveness.begin()
             has_begun = True
@@ -200,11 +217,11 @@ def test_whatever_happens_the_states_tell_what_there_is(
             liveness.look(now)
             if not has_begun:
                 continue
-            is_gone = liveness.holds or now - seen["video"] > SLATE_AFTER
-            if seen["video"] < 0:
-                assert liveness.video == "none"
-            elif is_gone:
+            is_gone = seen["video"] >= 0 and now - seen["video"] > SLATE_AFTER
+            if liveness.holds or is_gone:
                 assert liveness.video == ("slate" if liveness.can_slate else "none")
+            elif seen["video"] < 0 and not was_held:
+                assert liveness.video == "none"
             if liveness.audio == "live":
                 assert now - seen["audio"] <= SILENCE_AFTER
                 assert not liveness.holds

@@ -252,3 +252,34 @@ async def test_another_file_is_another_slate(tmp_path: Path) -> None:
     await asyncio.sleep(4.0)
     assert case.told[-1].video == "none"
     await case.close()
+
+
+@in_virtual_time
+async def test_a_slate_that_is_held_from_the_beginning_lets_no_picture_through() -> None:
+    case = Case(SlateSettings(holds=True))
+    await case.play(0.2)
+    case.on_air.begin(Program(VIDEO, AUDIO))
+    await case.play(4.0)
+    assert FakeSlates.asked == [VIDEO]
+    assert case.told == [wire.Program("slate", "silence")]
+    shown = {unit.data for unit in case.hub.units if unit.track == "video"}
+    assert shown == {b"slate"}
+    assert b"sound" not in {unit.data for unit in case.hub.units}
+    count = len(case.hub.units)
+    case.on_air.configure(None, holds=False)
+    await case.play(2.0)
+    assert case.told[-1] == wire.Program("live", "live")
+    assert b"picture" in {unit.data for unit in case.hub.units[count:]}
+    for track in ("video", "audio"):
+        stamps = [unit.dts_ns for unit in case.hub.units if unit.track == track]
+        assert stamps == sorted(set(stamps))
+    await case.close()
+
+
+@in_virtual_time
+async def test_a_slate_that_is_switched_off_is_not_held_from_the_beginning() -> None:
+    case = Case(SlateSettings(wanted=False, holds=True))
+    case.on_air.begin(Program(VIDEO, AUDIO))
+    await case.play(1.0)
+    assert case.told[-1] == wire.Program("live", "live")
+    await case.close()
