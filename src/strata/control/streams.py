@@ -212,6 +212,11 @@ class Streams:
         """A stream as it is known now, without its events."""
         return View(row, self.observer.live.get(row.id), [], is_observed=self.can_start)
 
+    async def running(self, user: User) -> list[View]:
+        """The streams that run and that the user may see, the newest first."""
+        rows = [row for row in await self._ledger.unfinished() if user.may_see(row.owner_id)]
+        return [self.view_of(row) for row in sorted(rows, key=lambda row: row.id, reverse=True)]
+
     async def rows(self, ids: Collection[str]) -> list[tables.Stream]:
         """The rows of those streams, whoever owns them."""
         return await self._ledger.rows(ids) if ids else []
