@@ -50,6 +50,7 @@ PICTURE = wire.Program("live", "live")
         (live(PICTURE, wire.Program("none", "none")), {Key("off_air")}),
         (live(stats(link(15000), link(15002))), {Key("link_down", port=p) for p in (15000, 15002)}),
         (live(stats(link(15000, received=0))), {}),
+        (live(low="less than 800 kb/s arrive"), {Key("low_bitrate")}),
         (live(forward("retrying")), {Key("forward_retrying", "fwd_1")}),
         (live(forward("failed", "refused")), {Key("forward_failed", "fwd_1")}),
         (live(forward("failed"), is_restarting=True), {Key("worker_restarting")}),
