@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from strata.control import courier, tables, webhooks
 from strata.errors import AddressRefused, BadUrl, Conflict, NotAllowed, NotFound
@@ -242,7 +243,10 @@ async def test_who_may(stage: Stage, receiver: Receiver, monkeypatch: pytest.Mon
     monkeypatch.setattr(webhooks, "WEBHOOKS_MAX", 1)
     with pytest.raises(Conflict):
         await hook(stage, receiver.url)
+    await stage.platform.webhooks.test(OWNER, id)
     await stage.platform.webhooks.delete(ADMIN, id)
+    async with stage.store.begin() as session:
+        assert list(await session.scalars(select(tables.Delivery))) == []
     assert await stage.platform.webhooks.visible_to(ADMIN) == []
 
 

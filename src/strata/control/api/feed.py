@@ -120,9 +120,9 @@ class Feed:
             yield
         finally:
             self._watchers.discard(watcher)
-            if not self._watchers and self._listening is not None:
-                self._listening.close()
-                self._listening, tasks, self._tasks = None, self._tasks, TaskGroup(self._fail)
+            if not self._watchers:
+                self._stop_listening()
+                tasks, self._tasks = self._tasks, TaskGroup(self._fail)
                 for kept in (self._rows, self._hosts, self._changed, self._measured):
                     kept.clear()
                 await tasks.close()
@@ -131,6 +131,12 @@ class Feed:
         # Whoever goes on watching would believe that nothing changes.
         for watcher in self._watchers:
             watcher.end(FAILED, "an internal failure; connect again")
+        self._stop_listening()  # who connects again begins anew
+
+    def _stop_listening(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
 
     async def _follow(self, listener: Listener) -> None:
         while True:

@@ -295,3 +295,23 @@ async def test_made_once_for_all_who_watch(
     for client in clients:
         await client.until("changed", id=id, state="live")
     assert made < 2 * len(clients), "not once for each"
+
+
+async def test_a_failure_of_ours_is_told_and_over_with_the_next_connection(
+    watching: Watching, api: ApiStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await watching.client()
+    await client.subscribe("streams")
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(feed.StreamOut, "of", fail)
+        await api.stage.begin()
+        assert (await client.closed())[0] == feed.FAILED
+    again = await watching.client()
+    [streams] = await again.subscribe("streams")
+    assert len(streams) == 1
+    id = await on_air(api.stage)
+    await again.until("changed", id=id, on_air=True)
