@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import Final, Literal, TypeAlias
 
-Prefix: TypeAlias = Literal["usr", "snd", "dst", "str", "hst", "tok", "whk", "evt"]
+Prefix: TypeAlias = Literal["usr", "snd", "dst", "str", "hst", "tok", "whk", "evt", "alr", "dlv"]
 
 _RANDOM_BITS: Final = 74
 _STEP_BITS: Final = 32

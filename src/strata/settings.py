@@ -72,6 +72,14 @@ class Admin(Section):
     password: SecretStr | None = Field(default=None, description="None: one is made and printed")
 
 
+class Metrics(Section):
+    """What Prometheus reads at /metrics."""
+
+    open: bool = Field(
+        default=False, description="without a token: who runs which broadcast can be read there"
+    )
+
+
 class Forward(Section):
     allow_private: bool = Field(
         default=False,
@@ -201,6 +209,7 @@ class Settings(BaseSettings):
     server: Server = Server()
     database: Database = Database()
     admin: Admin = Admin()
+    metrics: Metrics = Metrics()
     forward: Forward = Forward()
     host: Host = Host()
     limits: Limits = Limits()

@@ -17,6 +17,7 @@ class FakeHost:
         forwards: of each stream, the ids and URLs.
         tested: what a test push comes to.
         picture: what a stream shows; None: nothing.
+        slates_held: streams whose slate is on the air whatever comes.
     """
 
     def __init__(self) -> None:
@@ -79,6 +80,10 @@ class FakeHost:
                     for stream_id, events in self.running.items()
                 ]
                 return wire.Streams(snapshots, self.ended)
+            case wire.Configure(stream_id=stream_id) if stream_id in self.running:
+                return wire.Done()
+            case wire.Configure(stream_id=stream_id):
+                return NotFound(f"{stream_id} does not run on this host")
             case wire.Entrust(stream_id=stream_id):
                 self.forgot.discard(stream_id)
                 return wire.Done()

@@ -80,39 +80,57 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 async def _check_host(url: ForwardUrl, timeout_s: float) -> None:
-    addresses = await resolve(url, timeout_s)
+    assert url.host is not None
+    await check_public(url.host, url.port, url.shown, timeout_s)
+
+
+async def check_public(
+    host: str, port: int | None, shown: str, timeout_s: float
+) -> list[IPv4Address | IPv6Address]:
+    """Where a name leads, all of it on the public internet.
+
+    Args:
+        shown: what it is called in errors.
+
+    Raises:
+        BadUrl: it does not resolve.
+        AddressRefused: it leads elsewhere.
+    """
+    addresses = await resolve(host, port, shown, timeout_s)
     hidden = sorted(str(address) for address in addresses if not is_public(address))
     if hidden:
         raise AddressRefused(
-            f"{url.shown} leads to {', '.join(hidden)}, which is not on the public internet; "
+            f"{shown} leads to {', '.join(hidden)}, which is not on the public internet; "
             "choose a public destination, or let the administrator set "
             "STRATA_FORWARD__ALLOW_PRIVATE=true"
         )
+    return list(addresses)
 
 
-async def resolve(url: ForwardUrl, timeout_s: float) -> Iterable[IPv4Address | IPv6Address]:
-    """What the host of a URL leads to.
+async def resolve(
+    host: str, port: int | None, shown: str, timeout_s: float
+) -> Iterable[IPv4Address | IPv6Address]:
+    """Where a name leads.
 
     Raises:
-        BadUrl: nothing, or nobody said so in time.
+        BadUrl: it does not resolve.
     """
-    assert url.host is not None
-    name = url.host.lower().rstrip(".")
+    name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         # RFC 6761 section 6.3: always this machine, whatever a resolver says, or without one.
         return {IPv4Address("127.0.0.1"), IPv6Address("::1")}
     loop = asyncio.get_running_loop()
     try:
         found = await asyncio.wait_for(
-            loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM), timeout_s
+            loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), timeout_s
         )
     except TimeoutError:  # an OSError, so before those
         raise BadUrl(
-            f"the host of {url.shown} did not resolve in {timeout_s:.0f} s; check the name, "
+            f"the host of {shown} did not resolve in {timeout_s:.0f} s; check the name, "
             "and this machine's name server"
         ) from None
     except (OSError, UnicodeError):
-        raise BadUrl(f"the host of {url.shown} does not resolve; check its spelling") from None
+        raise BadUrl(f"the host of {shown} does not resolve; check its spelling") from None
     return {ip_address(str(address[0]).partition("%")[0]) for *_, address in found}
 
 

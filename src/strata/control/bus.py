@@ -51,6 +51,11 @@ class Listener:
         self._some = asyncio.Event()
         self._fell_behind = False
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is one that is not read."""
+        return bool(self._unread)
+
     async def next(self) -> News:
         """The oldest that is not read; waits for one.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +18,9 @@ from strata.control.store import Store
 
 FORGOTTEN_AT_ONCE: Final = 5000
 """Rows deleted in one transaction: others wait for it."""
+
+
+Also: TypeAlias = Callable[[AsyncSession, list[tables.Event]], Awaitable[None]]
 
 
 class Change:
@@ -63,11 +66,16 @@ class Change:
 
 
 class Journal:
-    """The log of events."""
+    """The log of events.
+
+    Attributes:
+        also: what follows from events, written in the same transaction.
+    """
 
     def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
         self._bus = bus
+        self.also: Also | None = None
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Change]:
@@ -79,8 +87,14 @@ class Journal:
         async with self._store.begin() as session:
             change = Change(session)
             yield change
+            if change.events and self.also is not None:
+                await self.also(session, change.events)
         for event in change.events:
             self._bus.publish(News("events", event.type, event, event.owner_id))
+
+    def tell(self, news: News) -> None:
+        """Publishes what is worth no place in the log: it comes often, or only shows."""
+        self._bus.publish(news)
 
     async def latest(self, subject: str, count: int) -> list[tables.Event]:
         """What happened last to something, the oldest first."""

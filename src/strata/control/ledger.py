@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from strata.control import lifecycle, tables
+from strata.control.bus import News
 from strata.control.journal import Journal
 from strata.control.lifecycle import State
 from strata.control.roles import User
@@ -37,6 +39,11 @@ class Ledger:
     async def get(self, stream_id: str) -> tables.Stream | None:
         async with self._store.begin() as session:
             return await session.get(tables.Stream, stream_id)
+
+    async def rows(self, ids: Collection[str]) -> list[tables.Stream]:
+        async with self._store.begin() as session:
+            query = select(tables.Stream).where(tables.Stream.id.in_(ids))
+            return list(await session.scalars(query))
 
     async def unfinished(self) -> list[tables.Stream]:
         """Every stream that is not over."""
@@ -87,6 +94,10 @@ class Ledger:
             assert row is not None  # rows of streams stay
             row.forwards_sealed = sealed
             change.note(type, stream_id, row.owner_id, by, **data)
+
+    def tell(self, type: str, stream_id: str, owner_id: str | None) -> None:
+        """Tells those who follow streams that something about one is different now."""
+        self._journal.tell(News("streams", type, stream_id, owner_id))
 
     async def latest(self, stream_id: str, count: int) -> list[tables.Event]:
         """What happened last to a stream, the oldest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from strata.control.policy import Policy
 from strata.wire import worker as wire
 from strata.wire.host import Alarm
 
@@ -11,6 +12,9 @@ from strata.wire.host import Alarm
 @dataclass(slots=True)
 class Live:
     """The latest of each kind of event of one worker."""
+
+    owner_id: str | None = None
+    """Whose stream it is."""
 
     input: wire.Input = field(default_factory=lambda: wire.Input("waiting", 0.0))
     program: wire.Program = field(default_factory=lambda: wire.Program("none", "none"))
@@ -23,14 +27,23 @@ class Live:
     sender_alarms: list[Alarm] = field(default_factory=list)
     """What is wrong with its sender."""
 
+    policy: Policy | None = None
+    """What is done when little arrives."""
+
+    low: str = ""
+    """That less arrives than its policy wants, in words."""
+
+    is_slate_held: bool = False
+    """Whether somebody has asked for the slate to be shown, whatever comes."""
+
+    is_slate_ours: bool = False
+    """Whether that was for the sake of the policy."""
+
     is_restarting: bool = False
     """Whether its worker has died, and the next one is on its way."""
 
     is_off: bool = False
     """Whether nothing is on the air any more: no media, and no slate."""
-
-    is_slate_held: bool = False
-    """Whether somebody has asked for the slate to be shown, whatever comes."""
 
     gone: set[str] = field(default_factory=set)
     """Forwards that were removed. What was said of them before may be heard after that."""
@@ -75,7 +88,7 @@ class Live:
             self.program.video == "slate"
             or self.is_off
             or self.is_restarting
-            or bool(self.links_down or self.standing)
+            or bool(self.links_down or self.standing or self.low)
         )
 
     @property

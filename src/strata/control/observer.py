@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from strata.cluster.ends import ControlEnd
-from strata.control import forwards, lifecycle, tables
+from strata.control import forwards, lifecycle, policy, tables
 from strata.control.ledger import Ledger
 from strata.control.lifecycle import State
 from strata.control.live import Live
@@ -75,8 +75,11 @@ class Observer:
                 self.load = notice
             case host_wire.WorkerSaid(stream_id=stream_id, event=wire.Stats() as stats):
                 live = self.live.get(stream_id)
-                if live is not None and live.hear(stats):
+                if live is None:
+                    return
+                if live.hear(stats):
                     self._changes.put_nowait((datetime.now(UTC), notice))
+                self._ledger.tell("stats", stream_id, live.owner_id)
             case _:
                 self._changes.put_nowait((datetime.now(UTC), notice))
 
@@ -146,9 +149,12 @@ class Observer:
         is_ours = stream_id in self.live  # then its start is under way, and tells
         known = self.live.get(stream_id) or Live()
         live = self.live[stream_id] = Live(
+            row.owner_id,
             alarms=snapshot.alarms,
             sender_alarms=known.sender_alarms,
+            policy=policy.of_row(row.policy),
             is_slate_held=snapshot.slate_now,
+            is_slate_ours=snapshot.slate_now and policy.holds(row.policy),
         )
         for event in snapshot.events:
             live.hear(event)
@@ -222,7 +228,8 @@ class Observer:
         """Writes down that a stream is over."""
         reason, detail = self.explain(stream_id, reason, detail)
         await self._ledger.end(stream_id, reason, detail, at)
-        self.live.pop(stream_id, None)
+        gone = self.live.pop(stream_id, None)
+        self._ledger.tell("ended", stream_id, gone.owner_id if gone is not None else None)
 
     async def drop_forward(self, stream_id: str, forward: str) -> None:
         """A forward has been removed, and what was wrong with it no longer counts."""
@@ -284,11 +291,7 @@ class Observer:
             case host_wire.Restarting():
                 if (dead := self.live.get(notice.stream_id)) is not None:
                     # Nothing of what the dead worker said of itself holds any more.
-                    self.live[notice.stream_id] = Live(
-                        is_restarting=True,
-                        sender_alarms=dead.sender_alarms,
-                        is_slate_held=dead.is_slate_held,
-                    )
+                    self.live[notice.stream_id] = _after(dead)
                     await self._ledger.note(
                         notice.stream_id, "worker_restart", {"detail": notice.detail}, at=at
                     )
@@ -341,6 +344,15 @@ class Observer:
         await self._ledger.note(stream_id, "alarms", {"alarms": told}, at=at)
         await self._observe(stream_id, at)
 
+    async def observe(self, stream_id: str) -> None:
+        """Looks anew at the state of a stream: something else is known of it.
+
+        Raises:
+            StoreUnavailable: it could not be written down.
+        """
+        async with self._in_order:
+            await self._observe(stream_id)
+
     async def _observe(self, stream_id: str, at: datetime | None = None) -> None:
         live = self.live.get(stream_id)
         row = await self._ledger.get(stream_id)
@@ -352,6 +364,20 @@ class Observer:
         )
         if new != old:
             await self._ledger.advance(stream_id, new, at)
+        self._ledger.tell("changed", stream_id, row.owner_id)
+
+
+def _after(dead: Live) -> Live:
+    """What is known of a stream whose worker has died: what others want of it."""
+    return Live(
+        dead.owner_id,
+        sender_alarms=dead.sender_alarms,
+        policy=dead.policy,
+        low=dead.low,
+        is_slate_held=dead.is_slate_held,
+        is_slate_ours=dead.is_slate_ours,
+        is_restarting=True,
+    )
 
 
 def _told(

@@ -119,7 +119,8 @@ class Preflights:
         """That its host has an address; where private ones are allowed, a start does not look."""
         url = forward_url.parse(forward.url)
         if url.path is None and not url.listens:
-            await addresses.resolve(url, self._settings.forward.resolve_timeout_s)
+            timeout_s = self._settings.forward.resolve_timeout_s
+            await addresses.resolve(url.host or "", url.port, url.shown, timeout_s)
 
     async def _check_sender(self, user: User, start: StartRequest) -> list[Finding]:
         if start.crew is None:

@@ -84,6 +84,8 @@ async def _run(
                 ws_max_size=MAX_FRAME_BYTES,
                 ws_ping_interval=settings.server.ping_interval_s,
                 ws_ping_timeout=settings.server.ping_timeout_s,
+                # Numbers each second to everybody: it would cost more than all the rest.
+                ws_per_message_deflate=False,
             )
             log.info("the API listens on http://%s", settings.server.listen)
             async with beside(opened) if beside else contextlib.nullcontext():

@@ -38,9 +38,14 @@ POOL_SIZE: Final = 10
 
 
 class Store:
-    """Sessions on one database: SQLite in the data folder, or a PostgreSQL server."""
+    """Sessions on one database: SQLite in the data folder, or a PostgreSQL server.
+
+    Attributes:
+        failures: how often it did not answer.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.failures = 0
         self._engine = _engine(settings)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
@@ -62,9 +67,13 @@ class Store:
         Raises:
             StoreUnavailable: the database does not answer; nothing was changed.
         """
-        with _told_apart():
-            async with self._sessions() as session, session.begin():
-                yield session
+        try:
+            with _told_apart():
+                async with self._sessions() as session, session.begin():
+                    yield session
+        except StoreUnavailable:
+            self.failures += 1
+            raise
 
     async def check(self) -> None:
         """Returns if the database answers.

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from strata import ids
 from strata.cluster.ends import ControlEnd
-from strata.control import addresses, forwards, lifecycle, tables
+from strata.control import addresses, forwards, lifecycle, policy, tables
 from strata.control.assignments import Assignments
 from strata.control.destinations import Destinations
 from strata.control.forwards import Forward, Forwards
@@ -24,6 +24,7 @@ from strata.control.hosts import Hosts
 from strata.control.ledger import Ledger
 from strata.control.live import Live
 from strata.control.observer import LOCAL_HOST, Observer
+from strata.control.policy import Policy
 from strata.control.posts import Crew
 from strata.control.previews import Previews
 from strata.control.roles import User
@@ -68,6 +69,7 @@ class StartRequest:
     crew: Crew | None = None
     destinations: tuple[str, ...] = ()
     preview: bool = False
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ class Streams:
             name=request.name,
             state="starting",
             ports=[],
+            policy=policy.to_row(request.policy),
             created_at=datetime.now(UTC),
         )
         held = self._complete(row.id, request, wanted)
@@ -184,7 +187,8 @@ class Streams:
         """The steps of a start; what a step has done is undone where a later one fails."""
         if crew is not None:
             await self._assignments.claim(user, row, crew, undo)
-        self.observer.live[row.id] = Live()  # before the row: a start that is under way is ours
+        # Before the row: a start that is under way is ours.
+        self.observer.live[row.id] = Live(row.owner_id, policy=policy.of_row(row.policy))
         try:
             await self._ledger.add(row, user)
         except BaseException:
@@ -292,8 +296,20 @@ class Streams:
 
     async def visible_to(self, user: User) -> list[View]:
         """The streams that the user may see, the newest first."""
-        rows = await self._ledger.visible_to(user)
-        return [self._view(row, []) for row in rows]
+        return [self.view_of(row) for row in await self._ledger.visible_to(user)]
+
+    def view_of(self, row: tables.Stream) -> View:
+        """A stream as it is known now, without its events."""
+        return self._view(row, [])
+
+    async def running(self, user: User) -> list[View]:
+        """The streams that run and that the user may see, the newest first."""
+        rows = [row for row in await self._ledger.unfinished() if user.may_see(row.owner_id)]
+        return [self.view_of(row) for row in sorted(rows, key=lambda row: row.id, reverse=True)]
+
+    async def rows(self, ids: Collection[str]) -> list[tables.Stream]:
+        """The rows of those streams, whoever owns them."""
+        return await self._ledger.rows(ids) if ids else []
 
     def _view(self, row: tables.Stream, events: list[tables.Event]) -> View:
         live = self.observer.live.get(row.id)

@@ -25,6 +25,14 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo is None:
+            return value
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:  # the first or the last day that there is, somewhere
+            return value.replace(tzinfo=UTC)
+
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
@@ -182,8 +190,9 @@ class Alert(Base):
     """Something that was wrong, from when it began until it was over.
 
     Attributes:
-        kind: for programs, as in :class:`strata.wire.host.Alarm`.
+        kind: for programs, as in :class:`strata.control.troubles.Key`.
         forward: which one, where it is about a forward.
+        port: of which link, where it is about a link.
     """
 
     __tablename__ = "alerts"
@@ -194,6 +203,7 @@ class Alert(Base):
     kind: Mapped[str] = mapped_column(String(40))
     detail: Mapped[str] = mapped_column(String(2000))
     forward: Mapped[str | None] = mapped_column(String(40))
+    port: Mapped[int | None]
     raised_at: Mapped[datetime]
     cleared_at: Mapped[datetime | None] = mapped_column(index=True)
     acked_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""What is old goes: the log of events, and previews of streams that are over."""
+"""What is old goes: events, alerts, numbers, deliveries, and previews of streams that are over."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from strata.control.alerts import Alerts
+from strata.control.history import History
 from strata.control.journal import Journal
 from strata.control.ledger import Ledger
 from strata.control.previews import Previews
+from strata.control.webhooks import Webhooks
 from strata.errors import StoreUnavailable
 from strata.settings import Database
 from strata.tasks import TaskGroup
@@ -28,12 +31,22 @@ class Upkeep:
     """Looks after the database and the media folder once an hour, first soon after the start."""
 
     def __init__(
-        self, settings: Database, journal: Journal, ledger: Ledger, previews: Previews
+        self,
+        settings: Database,
+        journal: Journal,
+        ledger: Ledger,
+        previews: Previews,
+        alerts: Alerts,
+        history: History,
+        webhooks: Webhooks,
     ) -> None:
         self._settings = settings
         self._journal = journal
         self._ledger = ledger
         self._previews = previews
+        self._alerts = alerts
+        self._history = history
+        self._webhooks = webhooks
         self._ending = asyncio.Event()
         self._looking: asyncio.Task[None]
         self._tasks = TaskGroup()
@@ -59,7 +72,11 @@ class Upkeep:
                     await self._ending.wait()
 
     async def once(self) -> None:
-        count = await self._journal.forget(timedelta(days=self._settings.keep_events_days))
+        events = timedelta(days=self._settings.keep_events_days)
+        count = await self._journal.forget(events)
+        await self._alerts.forget(events)
+        await self._webhooks.forget()
+        await self._history.forget(timedelta(days=self._settings.keep_samples_days))
         if count:
             log.info("%d events older than %g days deleted", count, self._settings.keep_events_days)
         await self._remove_previews()

@@ -11,8 +11,7 @@ from unit.control.stage import Stage
 
 @pytest.fixture
 def upkeep(stage: Stage) -> Upkeep:
-    one = stage.platform
-    return Upkeep(stage.settings.database, one.journal, stage.streams._ledger, one.previews)
+    return stage.platform.upkeep
 
 
 async def test_a_look_that_is_under_way_is_finished(

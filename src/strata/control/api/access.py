@@ -22,7 +22,7 @@ def _platform(request: Request) -> Platform:
     return platform
 
 
-async def _token(
+async def token_of(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> str:
     if credentials is None:
@@ -31,17 +31,17 @@ async def _token(
 
 
 At: TypeAlias = Annotated[Platform, Depends(_platform)]
-Token: TypeAlias = Annotated[str, Depends(_token)]
+Token: TypeAlias = Annotated[str, Depends(token_of)]
 
 
-async def _viewer(at: At, token: Token) -> User:
+async def viewer(at: At, token: Token) -> User:
     try:
         return await at.logins.user_of(token)
     except NotAllowed as error:
         raise HTTPException(401, error.message) from None
 
 
-Viewer: TypeAlias = Annotated[User, Depends(_viewer)]
+Viewer: TypeAlias = Annotated[User, Depends(viewer)]
 """Whoever is logged in."""
 
 
@@ -55,24 +55,24 @@ async def watcher(
     given = credentials.credentials if credentials is not None else token
     if given is None:
         raise HTTPException(401, "log in first, and give the token as header or as ?token=")
-    return await _viewer(at, given)
+    return await viewer(at, given)
 
 
 Watcher: TypeAlias = Annotated[User, Depends(watcher)]
 """The same, for what cannot send a header."""
 
 
-async def _operator(caller: Viewer) -> User:
+async def operator(caller: Viewer) -> User:
     # Services ask, too. Here it comes before the body is read: who may not do it at all need
     # not be told how it is written.
     caller.require("operator")
     return caller
 
 
-async def _admin(caller: Viewer) -> User:
+async def admin(caller: Viewer) -> User:
     caller.require("admin")
     return caller
 
 
-Operator: TypeAlias = Annotated[User, Depends(_operator)]
-Admin: TypeAlias = Annotated[User, Depends(_admin)]
+Operator: TypeAlias = Annotated[User, Depends(operator)]
+Admin: TypeAlias = Annotated[User, Depends(admin)]

@@ -9,21 +9,28 @@ from fastapi import FastAPI, Request, Response
 import strata
 from strata.control.api import (
     agent_socket,
+    alerts,
     auth,
     destinations,
     events,
     forwards,
     health,
+    history,
     hls,
     hosts,
+    metrics,
+    noalbs,
     preflight,
     problems,
     seal,
     senders,
+    socket,
     streams,
     tokens,
     users,
+    webhooks,
 )
+from strata.control.api.feed import Feed
 from strata.control.platform import Platform
 
 BODY_BYTES_MAX: Final = 256 * 1024
@@ -38,11 +45,17 @@ ROUTERS: Final = (
     streams.router,
     forwards.router,
     hls.router,
+    history.router,
+    noalbs.router,
     hosts.router,
     events.router,
+    alerts.router,
+    webhooks.router,
+    socket.router,
     seal.router,
     health.router,
     agent_socket.router,
+    metrics.router,
 )
 
 
@@ -57,10 +70,15 @@ def make_app(platform: Platform) -> FastAPI:
         redoc_url=None,
     )
     app.state.platform = platform
+    app.state.feed = feed = Feed(platform)
+    platform.metrics.gauge(
+        "strata_socket_watchers", "Sockets that follow the news", lambda: feed.watching
+    )
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
     app.middleware("http")(_bound_bodies)
+    app.add_middleware(metrics.Timed, metrics=platform.metrics)
     return app
 
 

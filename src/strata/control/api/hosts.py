@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from strata.control.api.access import Admin, At, Viewer
 from strata.control.observer import LOCAL_HOST
+from strata.control.platform import Platform
 from strata.wire import host as host_wire
 
 router = APIRouter(prefix="/api/hosts", tags=["hosts"])
@@ -41,7 +42,7 @@ class HostOut(BaseModel):
 
 @router.get("")
 async def list_hosts(at: At, caller: Viewer) -> list[HostOut]:
-    return [await _host(at)]
+    return await listed(at)
 
 
 @router.post("/{host_id}/drain")
@@ -57,6 +58,12 @@ async def undrain_host(at: At, caller: Admin, host_id: str) -> HostOut:
     return await _host(at)
 
 
-async def _host(at: At) -> HostOut:
-    is_draining = await at.hosts.is_draining(LOCAL_HOST)
-    return HostOut.of(LOCAL_HOST, at.streams.can_start, is_draining, at.streams.observer.load)
+async def listed(platform: Platform) -> list[HostOut]:
+    """All hosts, as they are now."""
+    return [await _host(platform)]
+
+
+async def _host(platform: Platform) -> HostOut:
+    is_draining = await platform.hosts.is_draining(LOCAL_HOST)
+    streams = platform.streams
+    return HostOut.of(LOCAL_HOST, streams.can_start, is_draining, streams.observer.load)

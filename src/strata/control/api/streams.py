@@ -10,10 +10,11 @@ import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, model_validator
 
-from strata.control import lifecycle
+from strata.control import lifecycle, policy, tables
 from strata.control.api.access import At, Operator, Viewer
 from strata.control.api.body import Body
 from strata.control.api.events import EventOut
+from strata.control.policy import Policy
 from strata.control.posts import Crew
 from strata.control.streams import StartRequest, View
 from strata.secrets import Secret
@@ -24,6 +25,45 @@ router = APIRouter(prefix="/api/streams", tags=["streams"])
 
 FORWARDS_MAX = 16
 LINKS_MAX = 8
+KBPS_MAX = 1_000_000
+
+
+class PolicyIn(Body):
+    """What is done when little arrives: an alarm, the slate, and back."""
+
+    alarm_below_kbps: int | None = Field(default=None, ge=1, le=KBPS_MAX, description="an alarm")
+    slate_below_kbps: int | None = Field(
+        default=None, ge=1, le=KBPS_MAX, description="the slate; not above alarm_below_kbps"
+    )
+    back_above_kbps: int = Field(ge=1, le=KBPS_MAX, description="both end; not below either")
+    for_s: float = Field(default=3.0, ge=0, le=600, description="how long it is too little")
+    back_for_s: float = Field(default=5.0, ge=0, le=600, description="how long it is enough")
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> PolicyIn:
+        below = [each for each in (self.slate_below_kbps, self.alarm_below_kbps) if each]
+        if not below or [*below, self.back_above_kbps] != sorted([*below, self.back_above_kbps]):
+            raise ValueError(
+                "give slate_below_kbps, alarm_below_kbps or both, and "
+                "slate_below_kbps <= alarm_below_kbps <= back_above_kbps"
+            )
+        return self
+
+    def policy(self) -> Policy:
+        return Policy(**self.model_dump())
+
+
+class PolicyOut(BaseModel):
+    alarm_below_kbps: int | None
+    slate_below_kbps: int | None
+    back_above_kbps: int
+    for_s: float
+    back_for_s: float
+
+    @classmethod
+    def of(cls, row: tables.Stream) -> PolicyOut | None:
+        found = policy.of_row(row.policy)
+        return cls.model_validate(found, from_attributes=True) if found else None
 
 
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^[^\x00-\x1f]+$")]
@@ -83,6 +123,8 @@ class StreamIn(Body):
         description="while no media comes: on, off, or a picture or movie in the media folder",
     )
 
+    policy: PolicyIn | None = Field(default=None, description="what is done when little arrives")
+
     @model_validator(mode="after")
     def _has_sender(self) -> StreamIn:
         if self.sender_id is None and (self.source or self.encoder):
@@ -99,6 +141,7 @@ class StreamIn(Body):
             self.crew(),
             tuple(self.destinations),
             self.preview,
+            self.policy.policy() if self.policy else None,
         )
 
     def crew(self) -> Crew | None:
@@ -147,6 +190,7 @@ class StreamOut(BaseModel):
     slate_held: bool = Field(description="somebody asked for the slate, whatever media comes")
     stats: dict[str, Any] | None
     alarms: list[AlarmOut]
+    policy: PolicyOut | None
     events: list[EventOut]
     created_at: datetime
     ended_at: datetime | None
@@ -209,6 +253,7 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "alarms": [AlarmOut(**msgspec.structs.asdict(each)) for each in live.standing]
         if live
         else [],
+        "policy": PolicyOut.of(row),
         "events": [EventOut.of(each) for each in view.events],
         "created_at": row.created_at,
         "ended_at": row.ended_at,
@@ -252,3 +297,16 @@ async def get_stream(at: At, caller: Viewer, stream_id: str) -> StreamOut:
 async def stop_stream(at: At, caller: Operator, stream_id: str) -> StreamOut:
     """Answered when it has ended."""
     return StreamOut.of(await at.streams.stop(caller, stream_id), at.settings.host)
+
+
+@router.put("/{stream_id}/policy")
+async def set_policy(at: At, caller: Operator, stream_id: str, body: PolicyIn) -> PolicyOut:
+    """From now on; the stream goes on as it is."""
+    await at.policies.set(caller, stream_id, body.policy())
+    return PolicyOut(**body.model_dump())
+
+
+@router.delete("/{stream_id}/policy", status_code=204)
+async def drop_policy(at: At, caller: Operator, stream_id: str) -> None:
+    """Nothing is done any more; a slate that is on the air for its sake is taken off."""
+    await at.policies.set(caller, stream_id, None)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from strata.control.api import access, hls
+from strata.control.api import access, hls, metrics
 from strata.control.api.app import ROUTERS
 from unit.control.api.stage import ApiStage, is_problem
 from unit.control.stage import OTHER, OWNER, VIEWER
@@ -26,7 +26,7 @@ OF_ONESELF: Final = {
 """What whoever is logged in may change: who they are logged in as."""
 
 
-GUARDS: Final = {access._viewer, access.watcher, hls._bearer_of_ticket}
+GUARDS: Final = {access.viewer, access.watcher, hls._bearer_of_ticket, metrics._reader}
 
 
 def routes() -> list[tuple[str, str, APIRoute]]:
@@ -58,7 +58,7 @@ CHANGING: Final = [
 FOR_ADMINS: Final = [
     pytest.param(*each, id=f"{each[0]} {each[1]}")
     for each in routes()
-    if access._admin in needs(each[2].dependant)
+    if access.admin in needs(each[2].dependant)
 ]
 
 
@@ -73,7 +73,7 @@ def test_every_route_asks_who_calls(method: str, path: str, route: APIRoute) -> 
 
 @pytest.mark.parametrize(("method", "path", "route"), CHANGING)
 def test_what_changes_something_asks_for_a_role(method: str, path: str, route: APIRoute) -> None:
-    assert needs(route.dependant) & {access._operator, access._admin}
+    assert needs(route.dependant) & {access.operator, access.admin}
 
 
 async def test_a_stranger_may_do_nothing_at_all(api: ApiStage) -> None:

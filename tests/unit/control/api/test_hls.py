@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strata.control import tables
-from strata.control.upkeep import KEEP_PREVIEWS, Upkeep
+from strata.control.upkeep import KEEP_PREVIEWS
 from strata.wire import forward_url
 from strata.wire import host as wire
 from unit.control.api.stage import ApiStage, is_problem
@@ -106,9 +106,7 @@ async def test_a_stream_without_one(api: ApiStage) -> None:
 async def test_it_goes_some_time_after_the_stream(shown: Shown) -> None:
     stage = shown.api.stage
     platform = stage.platform
-    upkeep = Upkeep(
-        stage.settings.database, platform.journal, stage.streams._ledger, platform.previews
-    )
+    upkeep = platform.upkeep
     strange = shown.folder.parent / f"str_{'0' * 32}"
     strange.mkdir()
     await upkeep.once()

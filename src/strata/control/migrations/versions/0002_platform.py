@@ -110,6 +110,7 @@ def _create_alerts_and_samples() -> None:
         sa.Column("kind", sa.String(40), nullable=False),
         sa.Column("detail", sa.String(2000), nullable=False),
         sa.Column("forward", sa.String(40)),
+        sa.Column("port", sa.Integer()),
         sa.Column("raised_at", UtcDateTime(), nullable=False),
         sa.Column("cleared_at", UtcDateTime(), index=True),
         sa.Column("acked_at", UtcDateTime()),
