@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import and_, false, or_, select, true
 
 from strata.control import lifecycle, tables
 from strata.control.bus import News
@@ -18,6 +18,9 @@ from strata.control.roles import User
 from strata.control.store import Store
 
 log = logging.getLogger(__name__)
+
+LISTED: Final = 200
+"""Streams that are told of at once, where nobody asks for more."""
 
 
 class Ledger:
@@ -59,11 +62,25 @@ class Ledger:
         async with self._store.begin() as session:
             return set(await session.scalars(query))
 
-    async def visible_to(self, user: User) -> list[tables.Stream]:
-        """The streams that the user may see; the newest first."""
-        query = select(tables.Stream).order_by(tables.Stream.id.desc())
-        if not user.sees_all:
-            query = query.where(tables.Stream.owner_id.in_(user.sees))
+    async def visible_to(
+        self, user: User, before: str | None = None, limit: int = LISTED
+    ) -> list[tables.Stream]:
+        """The streams that the user may see, the newest first: so many, and beside them each
+        that is not over, however old.
+
+        Args:
+            before: the id of a stream: only older ones.
+        """
+        seen = true() if user.sees_all else tables.Stream.owner_id.in_(user.sees)
+        newest = select(tables.Stream.id).where(seen).order_by(tables.Stream.id.desc())
+        if before is not None:
+            newest = newest.where(tables.Stream.id < before)
+        all_that_run = true() if before is None else false()
+        wanted = or_(
+            tables.Stream.id.in_(newest.limit(limit)),
+            and_(all_that_run, tables.Stream.state.not_in(lifecycle.OVER)),
+        )
+        query = select(tables.Stream).where(seen, wanted).order_by(tables.Stream.id.desc())
         async with self._store.begin() as session:
             return list(await session.scalars(query))
 

@@ -48,6 +48,18 @@ class Live:
     gone: set[str] = field(default_factory=set)
     """Forwards that were removed. What was said of them before may be heard after that."""
 
+    def for_next_worker(self) -> Live:
+        """What still holds when its worker has died: what others say of it and want of it."""
+        return Live(
+            self.owner_id,
+            sender_alarms=self.sender_alarms,
+            policy=self.policy,
+            low=self.low,
+            is_slate_held=self.is_slate_held,
+            is_slate_ours=self.is_slate_ours,
+            is_restarting=True,
+        )
+
     def drop(self, forward: str) -> None:
         """A forward has been removed."""
         self.gone.add(forward)

@@ -291,7 +291,7 @@ class Observer:
             case host_wire.Restarting():
                 if (dead := self.live.get(notice.stream_id)) is not None:
                     # Nothing of what the dead worker said of itself holds any more.
-                    self.live[notice.stream_id] = _after(dead)
+                    self.live[notice.stream_id] = dead.for_next_worker()
                     await self._ledger.note(
                         notice.stream_id, "worker_restart", {"detail": notice.detail}, at=at
                     )
@@ -365,19 +365,6 @@ class Observer:
         if new != old:
             await self._ledger.advance(stream_id, new, at)
         self._ledger.tell("changed", stream_id, row.owner_id)
-
-
-def _after(dead: Live) -> Live:
-    """What is known of a stream whose worker has died: what others want of it."""
-    return Live(
-        dead.owner_id,
-        sender_alarms=dead.sender_alarms,
-        policy=dead.policy,
-        low=dead.low,
-        is_slate_held=dead.is_slate_held,
-        is_slate_ours=dead.is_slate_ours,
-        is_restarting=True,
-    )
 
 
 def _told(

@@ -21,7 +21,7 @@ from strata.control.assignments import Assignments
 from strata.control.destinations import Destinations
 from strata.control.forwards import Forward, Forwards
 from strata.control.hosts import Hosts
-from strata.control.ledger import Ledger
+from strata.control.ledger import LISTED, Ledger
 from strata.control.live import Live
 from strata.control.observer import LOCAL_HOST, Observer
 from strata.control.policy import Policy
@@ -294,9 +294,12 @@ class Streams:
         events = await self._ledger.latest(stream_id, EVENTS_SHOWN)
         return self._view(row, events)
 
-    async def visible_to(self, user: User) -> list[View]:
-        """The streams that the user may see, the newest first."""
-        return [self.view_of(row) for row in await self._ledger.visible_to(user)]
+    async def visible_to(
+        self, user: User, before: str | None = None, limit: int = LISTED
+    ) -> list[View]:
+        """The streams that the user may see, the newest first; see :class:`Ledger`."""
+        rows = await self._ledger.visible_to(user, before, limit)
+        return [self.view_of(row) for row in rows]
 
     def view_of(self, row: tables.Stream) -> View:
         """A stream as it is known now, without its events."""
@@ -335,7 +338,22 @@ class Streams:
         for each in found:
             if places.count(each.place or "") > 1:
                 raise Conflict(f"two forwards lead to {each.shown}; give it once")
+        await self._check_free(found)
         return found
+
+    async def _check_free(self, wanted: list[Forward]) -> None:
+        """That no other stream leads to a destination: one of the two would lose its place.
+
+        What is given as a URL is not looked at: nobody has said that it is one and the same.
+        """
+        places = {each.place: each for each in wanted if each.destination and each.place}
+        for id, other in await self._destinations.in_use() if places else ():
+            if other.place in places:
+                name = places[other.place].name or places[other.place].shown
+                raise Conflict(
+                    f"{id} is on its way to {name} already, and the platform would throw one of "
+                    "the two out; stop that stream, or take its forward away first"
+                )
 
     def _complete(self, id: str, request: StartRequest, wanted: list[Forward]) -> Forwards:
         """All forwards of a new stream: with those that stay on this machine."""

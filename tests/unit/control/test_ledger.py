@@ -134,6 +134,22 @@ async def test_whose_streams_are_listed(stage: Stage) -> None:
     assert [row.id for row in await ledger.visible_to(OTHER)] == [second]
 
 
+async def test_the_newest_are_listed_and_all_that_are_not_over(stage: Stage) -> None:
+    ledger = stage.streams._ledger
+    ids = [await add(stage) for _ in range(6)]
+    for id in (ids[0], *ids[2:]):
+        await ledger.end(id, "start_failed", "no")
+
+    async def listed(before: str | None, limit: int) -> list[int]:
+        return [ids.index(row.id) for row in await ledger.visible_to(OWNER, before, limit)]
+
+    assert await listed(None, 2) == [5, 4, 1]
+    assert await listed(None, 10) == [5, 4, 3, 2, 1, 0]
+    assert await listed(ids[3], 2) == [2, 1]
+    assert await listed(ids[1], 2) == [0]
+    assert await listed(ids[0], 2) == []
+
+
 async def test_what_is_noted_is_told_with_who_did_it(stage: Stage) -> None:
     ledger, id = stage.streams._ledger, await add(stage)
     await ledger.note(id, "alarms", {"alarms": []})

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, model_validator
 
 from strata.control import lifecycle, policy, tables
 from strata.control.api.access import At, Operator, Viewer
 from strata.control.api.body import Body
 from strata.control.api.events import EventOut
+from strata.control.ledger import LISTED
 from strata.control.policy import Policy
 from strata.control.posts import Crew
 from strata.control.streams import StartRequest, View
@@ -25,6 +26,7 @@ router = APIRouter(prefix="/api/streams", tags=["streams"])
 
 FORWARDS_MAX = 16
 LINKS_MAX = 8
+LIMIT_MAX = 1000
 KBPS_MAX = 1_000_000
 
 
@@ -275,9 +277,16 @@ def _forwards(view: View) -> list[ForwardOut]:
 
 
 @router.get("")
-async def list_streams(at: At, caller: Viewer) -> list[StreamOut]:
-    """The newest first."""
-    views = await at.streams.visible_to(caller)
+async def list_streams(
+    at: At,
+    caller: Viewer,
+    before: Annotated[
+        str | None, Query(max_length=40, description="the id of a stream: only older ones")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LISTED,
+) -> list[StreamOut]:
+    """The newest first. Without ``before`` each that is not over is among them, however old."""
+    views = await at.streams.visible_to(caller, before, limit)
     return [StreamOut.of(view, at.settings.host) for view in views]
 
 

@@ -132,6 +132,18 @@ async def test_one_that_is_on_the_air_is_neither_removed_nor_tested(api: ApiStag
     assert (await api.http.post(f"{path}/test", headers=login)).status_code == 200
 
 
+async def test_one_that_is_on_the_air_is_not_given_to_a_second_stream(api: ApiStage) -> None:
+    login = await api.log_in(OWNER)
+    made = await add(api, login)
+    body = {"forward_to": [], "destinations": [made["id"]]}
+    id = (await api.start(login, **body)).json()["id"]
+    answer = await api.start(login, **body)
+    assert is_problem(answer, 409, "conflict")
+    assert id in answer.json()["detail"]
+    await api.http.post(f"/api/streams/{id}/stop", headers=login)
+    assert (await api.start(login, **body)).status_code == 201
+
+
 async def test_a_test_tells_what_the_other_end_said(api: ApiStage) -> None:
     login = await api.log_in(OWNER)
     path = f"{PATH}/{(await add(api, login))['id']}/test"
