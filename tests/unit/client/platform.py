@@ -87,7 +87,7 @@ def served() -> Iterator[FakePlatform]:
             self.end_headers()
             self.wfile.write(told.body)
 
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass

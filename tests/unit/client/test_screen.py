@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -35,6 +37,13 @@ class Script:
         return Answer("", step)
 
 
+def _rest(descriptor: int) -> Iterator[bytes]:
+    """All that is there: one read may bring a part of it."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield os.read(descriptor, 65_536)
+
+
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     """Does something with a terminal as its standard output; what came there."""
@@ -46,7 +55,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
         with open(theirs, "w", closefd=False) as file, pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdout", file)
             act()
-        return os.read(ours, 65_536).decode()
+            file.flush()
+        termios.tcdrain(theirs)
+        os.set_blocking(ours, False)
+        return b"".join(_rest(ours)).decode()
 
     yield said
     os.close(ours)

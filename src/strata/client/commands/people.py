@@ -42,6 +42,23 @@ def add_user(
     say(answer, as_json, f"{field(answer, 'id')} {email} is added, as {field(answer, 'role')}")
 
 
+@users.command("password")
+def change_password(
+    user_id: Annotated[
+        str, typer.Argument(help="or the e-mail address", autocompletion=complete.users)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Give a user another password; it ends what the user is logged in with."""
+    from strata.client import prompt
+
+    password = prompt.secret(f"New password for {user_id}", twice=True)
+    with connected() as api:
+        path = found(api, "users", user_id)
+        answer = api.do("PATCH", path, {"password": password.reveal()})
+    say(answer, as_json, f"{field(answer, 'email')} has another password; log in with it")
+
+
 @users.command("remove")
 def remove_user(
     user_id: Annotated[

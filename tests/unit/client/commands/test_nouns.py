@@ -147,6 +147,18 @@ def test_a_new_user(platform: FakePlatform, strata: Run, monkeypatch: pytest.Mon
     assert "canary" not in found.out
 
 
+def test_a_new_password(
+    platform: FakePlatform, strata: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.tells("GET", "/api/users", [ROWS["users"]])
+    platform.tells("PATCH", f"/api/users/usr_{NUMBER}", ROWS["users"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("canary-password\n"))
+    found = strata("users", "password", "me@example.org")
+    assert platform.last("PATCH").body == {"password": "canary-password"}
+    assert "another password" in found.out
+    assert "canary" not in found.out
+
+
 @pytest.mark.parametrize(("flags", "body"), [((), {}), (("--days", "7"), {"days": 7})])
 def test_a_new_token(
     platform: FakePlatform, strata: Run, flags: tuple[str, ...], body: dict[str, int]
