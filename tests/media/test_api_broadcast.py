@@ -126,7 +126,7 @@ def tells_the_story(stream: Json) -> None:
     told = [
         each["data"]["to"] if each["type"] == "state" else each["type"]
         for each in stream["events"]
-        if each["type"] not in ("forward", "input", "program")
+        if each["type"] not in ("forward", "input", "program", "alert_raised", "alert_cleared")
     ]
     # Between the end of the encoder and the stop nothing was on the air.
     assert told == [

@@ -34,13 +34,15 @@ class Broadcasts:
     async def __aexit__(self, *_: object) -> None:
         await self._senders.aclose()
 
-    async def begin(self, api: Api, file: Path, seconds: float) -> None:
+    async def begin(self, api: Api, file: Path, seconds: float, slate: str = "off") -> Json:
+        """One more, with its key."""
         number = len(self.ids)
-        started = await api.start(self._nginx.url(f"{KEY}-{number}"), slate="off")
+        started = await api.start(self._nginx.url(f"{KEY}-{number}"), slate=slate)
         sender = RistSender(self._folder / f"sender-{number}", started["ports"], started["psk"])
         self.senders.append(await self._senders.enter_async_context(sender))
         self.ids.append(started["id"])
         await sender.begin(file, seconds)
+        return started
 
     async def all_live(self, api: Api) -> None:
         for id in self.ids:

@@ -124,7 +124,7 @@ class Observer:
             ended = {each.stream_id: each for each in reply.ended}
             for stream_id in expected | running.keys():
                 if stream_id not in running and stream_id in ended:
-                    await self._take_in(datetime.now(UTC), ended[stream_id])
+                    await self._take_in(None, ended[stream_id])
                 else:
                     await self._compare(stream_id, running.get(stream_id))
 
@@ -273,16 +273,18 @@ class Observer:
             finally:
                 self._changes.task_done()
 
-    async def _store_at_last(self, at: datetime, notice: host_wire.Notice) -> None:
+    async def _store_at_last(self, heard_at: datetime, notice: host_wire.Notice) -> None:
         """Takes it in, as often as it takes until the database is there."""
+        at = None  # when it is written down, so that the log is in the order of its moments
         while True:
             try:
                 async with self._in_order:
                     return await self._take_in(at, notice)
             except StoreUnavailable:
+                at = heard_at
                 await asyncio.sleep(STORE_AGAIN_S)
 
-    async def _take_in(self, at: datetime, notice: host_wire.Notice) -> None:
+    async def _take_in(self, at: datetime | None, notice: host_wire.Notice) -> None:
         match notice:
             case host_wire.Ended():
                 await self.end(notice.stream_id, notice.reason, notice.detail, at)
@@ -299,7 +301,7 @@ class Observer:
             case host_wire.Alarms():
                 await self._hear_alarms(at, notice.stream_id, notice.alarms)
 
-    async def _hear(self, at: datetime, stream_id: str, event: wire.Event) -> None:
+    async def _hear(self, at: datetime | None, stream_id: str, event: wire.Event) -> None:
         live = self.live.get(stream_id)
         if live is None:
             return
@@ -311,7 +313,7 @@ class Observer:
             await self._observe(stream_id, at)
 
     async def _hear_alarms(
-        self, at: datetime, stream_id: str, alarms: list[host_wire.Alarm]
+        self, at: datetime | None, stream_id: str, alarms: list[host_wire.Alarm]
     ) -> None:
         live = self.live.get(stream_id)
         if live is None:
@@ -336,7 +338,7 @@ class Observer:
             raise
 
     async def _tell_alarms(
-        self, at: datetime, stream_id: str, alarms: list[host_wire.Alarm]
+        self, at: datetime | None, stream_id: str, alarms: list[host_wire.Alarm]
     ) -> None:
         told = [
             {"kind": each.kind, "detail": each.detail, "forward": each.forward} for each in alarms

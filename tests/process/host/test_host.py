@@ -328,7 +328,7 @@ async def test_secrets_are_where_they_belong_and_nowhere_else(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRATA_ADMIN_PASSWORD", "canary-password")
-    monkeypatch.setenv("STRATA_DATABASE__URL", "canary-database")
+    monkeypatch.setenv("STRATA_DATABASE__URL", "postgresql+psycopg://me:canary-database@/x")
     monkeypatch.setenv("LC_ALL", "C")
     async with stage(here) as one:
         stream_id, started = await one.start(nowhere())
