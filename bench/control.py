@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from websockets.asyncio.client import ClientConnection, connect
 
 from bench.memory_host import MemoryHost
 from bench.processes import cpu_s
@@ -41,16 +42,24 @@ ANSWER_MAX_S: Final = 0.050
 CORES_MAX: Final = 0.25
 LOOP_MAX_S: Final = 0.050
 READY_S: Final = 30.0
+SETTLE_S: Final = 5.0
+SCRAPE_S: Final = 5.0
 EMAIL: Final = "admin@example.org"
 PASSWORD: Final = "only-for-this-measurement"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Seconds of each kind of read, and cores of the control plane meanwhile."""
+    """Seconds of each kind of read, and what went on meanwhile.
+
+    Attributes:
+        cores: of the control plane.
+        told: messages to watchers, a second.
+    """
 
     waits: dict[str, list[float]]
     cores: float
+    told: float
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--readers", type=int, default=10, help="each reads once a second")
+    parser.add_argument("--watchers", type=int, default=3, help="on the WebSocket, of all streams")
     parser.add_argument("--logins", type=float, default=2.0, help="a second, in the second part")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
@@ -72,7 +82,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sb-", dir="/tmp") as name:
         async with _control(Path(name)) as (url, pid), _logged_in(url) as http:
             ids = await _start(http, args.streams)
-            await asyncio.sleep(5.0)  # until what the starts began has settled
+            await asyncio.sleep(SETTLE_S)  # until what the starts began has settled
             steady = await _read(http, pid, ids, args)
             _print(f"{args.streams} streams, {args.readers} readers", steady)
             busy = asyncio.create_task(_log_in_often(url, args.logins), name="logins")
@@ -148,7 +158,7 @@ async def _read(
     http: httpx.AsyncClient, pid: int, ids: list[str], args: argparse.Namespace
 ) -> Found:
     waits: dict[str, list[float]] = {}
-    stop_at = time.monotonic() + args.seconds
+    stop_at = 0.0
 
     async def ask(kind: str, path: str) -> None:
         began = time.perf_counter()
@@ -166,11 +176,50 @@ async def _read(
     async def scraper() -> None:
         while time.monotonic() < stop_at:
             await ask("hosts", "/api/hosts")
-            await asyncio.sleep(5.0)
+            await ask("metrics", "/metrics")
+            await asyncio.sleep(SCRAPE_S)
 
-    before, began = cpu_s(pid), time.monotonic()
-    await asyncio.gather(scraper(), *(reader(number) for number in range(args.readers)))
-    return Found(waits, (cpu_s(pid) - before) / (time.monotonic() - began))
+    async with contextlib.AsyncExitStack() as stack:
+        watchers = [await stack.enter_async_context(_watching(http)) for _ in range(args.watchers)]
+        await asyncio.sleep(SETTLE_S)  # until each has its snapshot
+        heard, before, began = sum(each.heard for each in watchers), cpu_s(pid), time.monotonic()
+        stop_at = began + args.seconds
+        await asyncio.gather(scraper(), *(reader(number) for number in range(args.readers)))
+        took_s = time.monotonic() - began
+        cores = (cpu_s(pid) - before) / took_s
+        told = (sum(each.heard for each in watchers) - heard) / took_s
+    return Found(waits, cores, told)
+
+
+class _Watcher:
+    """Somebody with the list of streams on the screen.
+
+    Attributes:
+        heard: messages so far.
+    """
+
+    heard = 0
+
+    async def read(self, socket: ClientConnection) -> None:
+        async for _ in socket:
+            self.heard += 1
+
+
+@contextlib.asynccontextmanager
+async def _watching(http: httpx.AsyncClient) -> AsyncIterator[_Watcher]:
+    watcher = _Watcher()
+    url = str(http.base_url).replace("http", "ws") + "/api/ws"
+    headers = {"Authorization": http.headers["Authorization"]}
+    async with connect(
+        url.replace("//api", "/api"), additional_headers=headers, proxy=None, max_size=None
+    ) as socket:
+        await socket.send('{"subscribe": ["streams", "hosts", "alerts"]}')
+        reading = asyncio.create_task(watcher.read(socket), name="watcher")
+        try:
+            yield watcher
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
 
 
 async def _log_in_often(url: str, per_second: float) -> None:
@@ -188,7 +237,8 @@ def _print(title: str, found: Found) -> None:
         figures = (share(waits, 50), share(waits, 99), max(waits))
         rows.append((kind, str(len(waits)), *(f"{1000 * each:.1f}" for each in figures)))
     print_table(rows)
-    print(f"  the control plane took {found.cores:.3f} of a core\n")
+    print(f"  the control plane took {found.cores:.3f} of a core", end="")
+    print(f", and told its watchers {found.told:.0f} things a second\n")
 
 
 def _judge(steady: Found, crowded: Found) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.routing import APIWebSocketRoute
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from strata.control.api.app import ROUTERS
 from support.control import EMAIL, PASSWORD, Api, StrataUp, place
 
 KEY = "canary-stream-key"
@@ -380,3 +385,37 @@ async def test_none_of_this_was_a_defect(running: StrataUp, api: Api) -> None:
     said = running.said()
     assert "Traceback" not in said
     assert "canary" not in said
+
+
+# Sockets.
+
+
+def sockets() -> list[str]:
+    routes = [route for router in ROUTERS for route in router.routes]
+    found = [route.path for route in routes if isinstance(route, APIWebSocketRoute)]
+    assert len(found) >= 2
+    return found
+
+
+@pytest.mark.parametrize("path", sockets())
+@pytest.mark.parametrize("header", [None, "Bearer x", "Bearer tok_1.x", "Basic b25lOng="])
+async def test_a_stranger_hears_nothing_at_any_socket(
+    running: StrataUp, path: str, header: str | None
+) -> None:
+    url = running.url.replace("http", "ws") + path
+    headers = {"Authorization": header} if header is not None else {}
+    heard: list[str] = []
+    with contextlib.suppress(ConnectionClosed, InvalidStatus):
+        async with (
+            asyncio.timeout(20.0),
+            connect(url, additional_headers=headers, proxy=None) as one,
+        ):
+            for text in (
+                '{"subscribe": ["streams", "hosts", "alerts"]}',
+                '{"token": "tok_1.x"}',
+                '{"id": "1", "type": "device.status", "ts": "2026-01-31T12:00:00Z", "payload": {}}',
+            ):
+                await one.send(text)
+            async for said in one:  # until it is closed, within the deadline
+                heard.append(str(said))
+    assert all('"error"' in each or '"success":false' in each for each in heard), heard
