@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -31,6 +32,10 @@ log = logging.getLogger(__name__)
 
 LISTEN_DEADLINE_S: Final = 3.0
 LISTEN_AGAIN_S: Final = 0.1
+
+SWITCH_S: Final = 0.0005
+"""How long a thread that computes may keep the database's threads waiting for Python's lock, at
+most; 5 ms are the default, and a request waits for it several times."""
 
 GRACE_S: Final = 5
 """For requests that are being answered when it is told to end."""
@@ -58,6 +63,7 @@ async def run(
         Conflict: another control plane runs on the same data folder.
     """
     make_folders(settings)
+    sys.setswitchinterval(SWITCH_S)
     # A backup is not restored under one that runs, and no two change the same rows.
     async with Alone(settings.data_dir / "control.lock", END_DEADLINE_S):
         await _run(settings, host_socket, beside, parent)
