@@ -88,6 +88,15 @@ install_python() {
     } >"$stamp"
 }
 
+# Tests sleep more than they work: three at a time. Where time is what one measures, its neighbours
+# may have been too loud: what failed is tried once more, alone.
+run_tests() {
+    if ! .venv/bin/pytest -q -n 3 --dist worksteal "$@"; then
+        say "once more, alone: what failed"
+        .venv/bin/pytest -q --last-failed --last-failed-no-failures none "$@"
+    fi
+}
+
 # The first start of GStreamer looks at every plugin (two seconds); better now than on the air.
 warm_gstreamer() {
     .venv/bin/python -I -c 'import strata.worker.gst' 2>/dev/null || die "GStreamer does not load"

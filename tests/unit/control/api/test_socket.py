@@ -130,8 +130,10 @@ async def test_numbers_come_once_a_second(
         await api.stage.hear(id, msgspec.structs.replace(stats(), bitrate_in_kbps=float(rate)))
     rates = []
     while 9.0 not in rates:
-        rates.append((await client.until("stats"))["data"]["stats"]["bitrate_in_kbps"])
-    assert len(rates) <= 2, "ten numbers within one tick, or two"
+        said = await client.next()
+        if said["type"] in ("stats", "changed"):  # a change brings the number along
+            rates.append((said["data"]["stats"] or {}).get("bitrate_in_kbps"))
+    assert len(rates) <= 3, "ten numbers within one tick, or two"
 
 
 async def test_each_sees_its_own(watching: Watching, api: ApiStage) -> None:
