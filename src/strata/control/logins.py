@@ -29,6 +29,8 @@ from strata.secrets import Secret
 USED_EVERY: Final = timedelta(minutes=1)
 """How exactly it is written down when a token was used last: not at each request."""
 
+USED_KNOWN_MAX: Final = 10_000
+
 
 class Logins:
     """
@@ -51,6 +53,9 @@ class Logins:
         self._session_life = timedelta(hours=session_hours)
         self._throttle = Throttle()
         self._clock = clock
+        # When each token's use was written down: of requests that come together one does it, and
+        # the others need not wait for the database's one writer.
+        self._used: dict[str, datetime] = {}
 
     async def log_in(self, email: str, password: str, address: str = "") -> tuple[Secret, User]:
         """A token and whose it is.
@@ -112,8 +117,11 @@ class Logins:
                 or found[1].is_disabled
             ):
                 raise NotAllowed("the token is not valid (any more); log in again")
-            used_at = found[0].used_at
+            used_at = self._used.get(id, found[0].used_at)
             if used_at is None or now - used_at > USED_EVERY:
+                if len(self._used) >= USED_KNOWN_MAX:
+                    self._used.clear()
+                self._used[id] = now
                 await session.execute(
                     update(tables.Token).where(tables.Token.id == id).values(used_at=now)
                 )

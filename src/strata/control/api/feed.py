@@ -197,7 +197,10 @@ class Feed:
             if self._changed:
                 await self._tell_changes()
             for id in self._wanted(measured & self._rows.keys()):
-                self._tell_stream(self._rows[id], "stats")
+                row = self._rows.get(id)
+                if row is not None:  # else it has ended since
+                    self._tell_stream(row, "stats")
+                await asyncio.sleep(0)  # with hundreds of streams, others have their turn
             await self._tell_hosts()
 
     def _wanted(self, stream_ids: Iterable[str]) -> list[str]:
