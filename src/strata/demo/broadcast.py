@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from strata.control.api.streams import receive_urls
 from strata.control.platform import Platform
 from strata.control.roles import User
 from strata.control.streams import StartRequest, Streams, View
@@ -50,7 +49,7 @@ async def _broadcast(settings: Settings, destination: LocalPlatform, platform: P
             view = await _begin(destination, streams, user)
             undo.push_async_callback(_stop, streams, user, view.row.id)
             assert view.psk is not None
-            sender = await _send(receive_urls(view.row.ports, settings.host), view.psk)
+            sender = await _send(settings.host.receive_urls(view.row.ports), view.psk)
             undo.push_async_callback(end, sender)
             await _until_live(streams, user, view.row.id)
             _tell(settings, destination, view)

@@ -217,10 +217,6 @@ class StartedOut(StreamOut):
         return cls(**fields, psk=view.psk.reveal(), sender_command=command)
 
 
-def receive_urls(ports: list[int], host: Host) -> list[str]:
-    return host.receive_urls(ports)
-
-
 def sender_command(urls: list[str], psk: Secret) -> str:
     """A line for any machine with rist-tools; MPEG-TS goes to its UDP port 5000."""
     peers = ",".join(f"{url}?secret={psk.reveal()}&aes-type=256&weight=100" for url in urls)
@@ -245,7 +241,7 @@ def _stream(view: View, host: Host) -> dict[str, Any]:
         "detail": row.detail,
         "host": row.host,
         "ports": row.ports,
-        "receive_urls": receive_urls(row.ports, host),
+        "receive_urls": host.receive_urls(row.ports),
         "forwards": _forwards(view),
         "links": stats["links"] if stats else [],
         "media": stats["media"] if stats else None,

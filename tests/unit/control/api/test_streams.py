@@ -97,7 +97,7 @@ def test_what_no_start_may_hold(fields: dict[str, object]) -> None:
     ],
 )
 def test_where_senders_are_sent(name: str, wanted: list[str]) -> None:
-    assert module.receive_urls([15000, 15002], Host(public_host=name)) == wanted
+    assert Host(public_host=name).receive_urls([15000, 15002]) == wanted
 
 
 def test_the_line_for_a_sender_names_every_port_and_the_key() -> None:
