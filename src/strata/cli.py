@@ -72,12 +72,13 @@ def control(
 
     from strata import logs
     from strata.control import service
+    from strata.dashboard.service import running as pages
     from strata.host.service import socket_path
 
     logs.set_up("control")
     loaded = load(config, listen, data_dir, port_range, public_host)
     if not demo:
-        asyncio.run(service.run(loaded, socket_path(loaded), parent=parent))
+        asyncio.run(service.run(loaded, socket_path(loaded), parent=parent, pages=pages))
         return
     from strata.demo import broadcast
     from strata.demo.nginx import LocalPlatform
@@ -93,6 +94,7 @@ def control(
             socket_path(loaded),
             lambda opened: broadcast.running(loaded, platform, opened),
             parent=parent,
+            pages=pages,
         )
     )
 

@@ -14,6 +14,7 @@ from strata.control.alerts import Alerts
 from strata.control.assignments import Assignments
 from strata.control.bus import Bus
 from strata.control.destinations import Destinations
+from strata.control.following import Following
 from strata.control.history import History
 from strata.control.hosts import Hosts
 from strata.control.journal import Journal
@@ -49,6 +50,7 @@ class Platform:
     users: Users
     logins: Logins
     streams: Streams
+    following: Following
     senders: Senders
     agents: Agents
     assignments: Assignments
@@ -103,6 +105,7 @@ def _put_together(settings: Settings, store: Store, seal: Seal) -> Platform:
         users=Users(store, journal, passwords),
         logins=Logins(store, journal, passwords, settings.server.session_hours),
         streams=streams,
+        following=Following(bus, streams),
         senders=senders,
         agents=agents,
         assignments=assignments,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import uvicorn
+from fastapi import FastAPI
 
 from strata.alone import Alone
 from strata.cluster.unix import HostClient
@@ -45,6 +46,7 @@ END_DEADLINE_S: Final = GRACE_S + 10.0
 
 
 Beside: TypeAlias = Callable[[Platform], AbstractAsyncContextManager[None]]
+Pages: TypeAlias = Callable[[Platform, FastAPI], AbstractAsyncContextManager[None]]
 
 
 async def run(
@@ -52,12 +54,14 @@ async def run(
     host_socket: Path,
     beside: Beside | None = None,
     parent: int | None = None,
+    pages: Pages | None = None,
 ) -> None:
     """Serves the API until SIGTERM, SIGINT or SIGHUP; what is on the air is the host's.
 
     Args:
         beside: something to run while the services do; ends before them.
         parent: the process without which this one should not go on.
+        pages: adds to the application what is served beside the API.
 
     Raises:
         BadArguments: the address to listen on is taken or not of this machine.
@@ -67,11 +71,15 @@ async def run(
     sys.setswitchinterval(SWITCH_S)
     # A backup is not restored under one that runs, and no two change the same rows.
     async with Alone(settings.data_dir / "control.lock", END_DEADLINE_S):
-        await _run(settings, host_socket, beside, parent)
+        await _run(settings, host_socket, beside, parent, pages)
 
 
 async def _run(
-    settings: Settings, host_socket: Path, beside: Beside | None, parent: int | None
+    settings: Settings,
+    host_socket: Path,
+    beside: Beside | None,
+    parent: int | None,
+    pages: Pages | None,
 ) -> None:
     listener = await _listen(settings.server.listen)
 
@@ -83,11 +91,12 @@ async def _run(
         async with platform.opened(settings, connect) as opened:
             await _ensure_admin(opened)
             app = make_app(opened)
-            _spare_collector()
             config = uvicorn.Config(
                 app,
                 log_config=None,
                 access_log=False,
+                # The other one, which is taken where it is installed, bounds no headers.
+                http="h11",
                 lifespan="off",
                 timeout_graceful_shutdown=GRACE_S,
                 ws_max_size=MAX_FRAME_BYTES,
@@ -97,7 +106,12 @@ async def _run(
                 ws_per_message_deflate=False,
             )
             log.info("the API listens on http://%s", settings.server.listen)
-            async with beside(opened) if beside else contextlib.nullcontext():
+            async with contextlib.AsyncExitStack() as stack:
+                if pages is not None:
+                    await stack.enter_async_context(pages(opened, app))
+                if beside is not None:
+                    await stack.enter_async_context(beside(opened))
+                _spare_collector()
                 await _serve(uvicorn.Server(config), listener, parent)
     finally:
         listener.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
@@ -22,15 +21,12 @@ from strata.control.api import hosts
 from strata.control.api.alerts import AlertOut
 from strata.control.api.events import EventOut
 from strata.control.api.streams import StreamOut
-from strata.control.bus import FellBehind, Listener, News
+from strata.control.bus import News
+from strata.control.following import What
 from strata.control.platform import Platform
 from strata.control.roles import User
 from strata.errors import StoreUnavailable
 from strata.tasks import TaskGroup
-
-log = logging.getLogger(__name__)
-
-TICK_S: Final = 1.0
 
 UNSENT_MAX: Final = 2000
 """Messages that wait for one watcher; of fifty streams with their numbers, half a minute."""
@@ -89,18 +85,14 @@ class Watcher:
 
 
 class Feed:
-    """Follows the news while anybody watches."""
+    """Tells watchers what is different. A failure of its own ends them: they connect again."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._watchers: set[Watcher] = set()
-        self._tasks = TaskGroup(self._fail)
-        self._listening: contextlib.ExitStack | None = None
-        self._rows: dict[str, tables.Stream] = {}
-        self._changed: set[str] = set()
-        self._measured: set[str] = set()
+        self._tasks = TaskGroup(lambda name, error: self.fail())
         self._hosts: dict[str, str] = {}
-        self._was_observed = False
+        self._is_telling_hosts = False
 
     @property
     def watching(self) -> int:
@@ -111,47 +103,33 @@ class Feed:
     async def watched(self, watcher: Watcher) -> AsyncIterator[None]:
         """Sends to that one, too, until the end."""
         self._watchers.add(watcher)
-        if self._listening is None:
-            self._listening = contextlib.ExitStack()
-            listener = self._listening.enter_context(self._platform.bus.listen())
-            self._tasks.spawn("feed", self._follow(listener))
-            self._tasks.spawn("feed-numbers", self._tick())
+        self._platform.following.join(self)
         try:
             yield
         finally:
             self._watchers.discard(watcher)
             if not self._watchers:
-                self._stop_listening()
-                tasks, self._tasks = self._tasks, TaskGroup(self._fail)
-                for kept in (self._rows, self._hosts, self._changed, self._measured):
-                    kept.clear()
-                await tasks.close()
+                self._hosts.clear()
+                await self._platform.following.leave(self)
+                await self._tasks.close()
 
-    def _fail(self, name: str, error: BaseException) -> None:
+    def fail(self) -> None:
         # Whoever goes on watching would believe that nothing changes.
         for watcher in self._watchers:
             watcher.end(FAILED, "an internal failure; connect again")
-        self._stop_listening()  # who connects again begins anew
 
-    def _stop_listening(self) -> None:
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
+    def wants(self, stream_id: str) -> bool:
+        wanted = {"streams", f"stream:{stream_id}"}
+        return any(not wanted.isdisjoint(each.topics) for each in self._watchers)
 
-    async def _follow(self, listener: Listener) -> None:
-        while True:
-            try:
-                self._take(await listener.next())
-                while listener.has_more:
-                    self._take(await listener.next())
-            except FellBehind:
-                self._changed |= {*self._rows, *self._platform.streams.observer.live}
-            await self._tell_changes()
+    def take_stream(self, row: tables.Stream, what: What) -> None:
+        view = self._platform.streams.view_of(row)
+        text = StreamOut.of(view, self._platform.settings.host).model_dump_json()
+        topics = ("streams", f"stream:{row.id}")
+        self._tell(topics, what, text, lambda user: user.may_see(row.owner_id))
 
-    def _take(self, news: News) -> None:
+    def take_news(self, news: News) -> None:
         match news.topic:
-            case "streams":
-                (self._measured if news.type == "stats" else self._changed).add(news.data)
             case "events":
                 self._take_event(news.data)
             case "alerts":
@@ -161,70 +139,30 @@ class Feed:
                 text = _json(news.data)
                 self._tell((topic,), news.type, text, lambda user: user.may_see(news.owner_id))
 
+    def take_tick(self) -> None:
+        if not any("hosts" in each.topics for each in self._watchers):
+            self._hosts.clear()
+        elif not self._is_telling_hosts:
+            self._is_telling_hosts = True
+            self._tasks.spawn("feed-hosts", self._tell_hosts())
+
     def _take_event(self, event: tables.Event) -> None:
-        subject = event.subject or ""
-        if not subject.startswith("str_"):
-            return
-        self._changed.add(subject)
-        topic = f"stream:{subject}"
+        topic = f"stream:{event.subject}"
         if any(topic in each.topics for each in self._watchers):
             text = EventOut.of(event).model_dump_json()
             self._tell((topic,), "event", text, lambda user: user.may_see(event.owner_id))
 
-    async def _tell_changes(self) -> None:
-        changed, self._changed = self._changed, set()
-        try:
-            rows = await self._platform.streams.rows(self._wanted(changed))
-        except StoreUnavailable:  # until it is back, with what was known before
-            self._changed |= changed
-            return
-        for row in rows:
-            self._rows[row.id] = row
-            self._measured.discard(row.id)
-            self._tell_stream(row, "changed")
-            if row.ended_at is not None:
-                del self._rows[row.id]
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            streams = self._platform.streams
-            if streams.can_start != self._was_observed:
-                self._was_observed = streams.can_start
-                self._changed |= streams.observer.live.keys()
-            measured, self._measured = self._measured, set()
-            self._changed |= measured - self._rows.keys()
-            if self._changed:
-                await self._tell_changes()
-            for id in self._wanted(measured & self._rows.keys()):
-                row = self._rows.get(id)
-                if row is not None:  # else it has ended since
-                    self._tell_stream(row, "stats")
-                await asyncio.sleep(0)  # with hundreds of streams, others have their turn
-            await self._tell_hosts()
-
-    def _wanted(self, stream_ids: Iterable[str]) -> list[str]:
-        """Those of the streams that anybody has asked for."""
-        topics = {topic for each in self._watchers for topic in each.topics}
-        if "streams" in topics:
-            return list(stream_ids)
-        return [id for id in stream_ids if f"stream:{id}" in topics]
-
-    def _tell_stream(self, row: tables.Stream, type: str) -> None:
-        view = self._platform.streams.view_of(row)
-        text = StreamOut.of(view, self._platform.settings.host).model_dump_json()
-        topics = ("streams", f"stream:{row.id}")
-        self._tell(topics, type, text, lambda user: user.may_see(row.owner_id))
-
     async def _tell_hosts(self) -> None:
-        if not any("hosts" in each.topics for each in self._watchers):
-            self._hosts.clear()
+        try:
+            for host in await hosts.listed(self._platform):
+                text = host.model_dump_json()
+                if self._hosts.get(host.id, text) != text:
+                    self._tell(("hosts",), "changed", text, lambda user: True)
+                self._hosts[host.id] = text
+        except StoreUnavailable:  # what was told of them last holds until it is back
             return
-        for host in await hosts.listed(self._platform):
-            text = host.model_dump_json()
-            if self._hosts.get(host.id, text) != text:
-                self._tell(("hosts",), "changed", text, lambda user: True)
-            self._hosts[host.id] = text
+        finally:
+            self._is_telling_hosts = False
 
     def _tell(self, topics: Iterable[str], type: str, data: str, is_visible: Visible) -> None:
         for topic in topics:

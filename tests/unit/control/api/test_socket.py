@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from strata.control import tables
+from strata.control import following, tables
 from strata.control.api import feed
 from strata.control.api import socket as module
 from strata.control.bus import News
@@ -120,7 +120,7 @@ async def test_one_stream_with_its_events(watching: Watching, api: ApiStage) -> 
 async def test_numbers_come_once_a_second(
     watching: Watching, api: ApiStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "TICK_S", 0.3)
+    monkeypatch.setattr(following, "TICK_S", 0.3)
     id = await on_air(api.stage)
     client = await watching.client()
     await client.subscribe("streams")
@@ -156,7 +156,7 @@ async def test_each_sees_its_own(watching: Watching, api: ApiStage) -> None:
 async def test_a_host_that_fills_or_goes(
     watching: Watching, api: ApiStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "TICK_S", 0.05)
+    monkeypatch.setattr(following, "TICK_S", 0.05)
     id = await on_air(api.stage)
     client = await watching.client()
     [[host], _] = await client.subscribe("hosts", "streams")

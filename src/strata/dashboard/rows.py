@@ -1,0 +1,197 @@
+"""A stream as the wall shows it: what seldom changes (a head), and its numbers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from strata.control import lifecycle, troubles
+from strata.control.streams import View
+from strata.control.troubles import Key, Troubles
+from strata.dashboard import words
+from strata.dashboard.words import Tone
+from strata.secrets import redact_url
+from strata.wire.worker import LinkStats, Stats
+
+Head: TypeAlias = dict[str, Any]
+Numbers: TypeAlias = dict[str, Any]
+
+TROUBLES_SHOWN: Final = 5
+"""On the wall; the page of the stream has all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Where a stream stands on the wall."""
+
+    tone: Tone
+    name: str
+    id: str
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        return words.TONES.index(self.tone), self.name.casefold(), self.id
+
+
+def found(view: View) -> Troubles:
+    """What is wrong with a stream that runs; nothing is with one that is over."""
+    if view.live is None or view.row.state not in lifecycle.RUNNING:
+        return {}
+    return troubles.of_stream(view.live, is_observed=view.is_observed)
+
+
+def is_on_air(view: View) -> bool:
+    live = view.live
+    state: lifecycle.State = view.row.state  # type: ignore[assignment]
+    return live is not None and lifecycle.is_on_air(state, live.is_fed, live.forward_states())
+
+
+def head(view: View) -> Head:
+    """What of a stream changes seldom."""
+    row, wrong, on_air = view.row, found(view), is_on_air(view)
+    said = words.state(view, wrong, is_on_air=on_air)
+    names = forward_names(view)
+    told = [
+        {
+            "kind": key.kind,
+            "title": words.title(key, names.get(key.forward or "", "")),
+            "detail": detail,
+            "means": words.kind_of(key.kind).means,
+            "do": words.kind_of(key.kind).do,
+            "grave": words.kind_of(key.kind).grave,
+        }
+        for key, detail in sorted(wrong.items(), key=_by_gravity)
+    ]
+    return {
+        "id": row.id,
+        "name": row.name or "Without a name",
+        "tone": said.tone,
+        "word": said.word,
+        "onAir": on_air,
+        "note": _note(view),
+        "troubles": told[:TROUBLES_SHOWN],
+        "more": max(0, len(told) - TROUBLES_SHOWN),
+        "forwards": _forwards(view, names),
+        "begun": millis(row.created_at),
+        "ended": millis(row.ended_at),
+        "picture": view.live is not None and view.live.program.video != "none",
+        "media": media(view),
+    }
+
+
+UNKNOWN: Final[Numbers] = {"in": None, "out": None, "links": []}
+
+
+def numbers(stats: Stats | None) -> Numbers:
+    """What changes each second; what is not known is None, and never 0."""
+    if stats is None:
+        return UNKNOWN
+    return {
+        "in": round(stats.bitrate_in_kbps),
+        "out": round(stats.bitrate_out_kbps),
+        "links": [link(each) for each in stats.links],
+    }
+
+
+def link(stats: LinkStats) -> dict[str, Any]:
+    said = words.LINKS[stats.state]
+    return {
+        "port": stats.port,
+        "tone": said.tone,
+        "word": said.word,
+        "share": round(stats.share_percent),
+        "rtt": _rounded(stats.rtt_ms, 0),
+        "age": _rounded(stats.last_packet_age_s, 1),
+        "kbps": round(stats.bitrate_kbps),
+    }
+
+
+def rank(head: Head) -> Rank:
+    return Rank(head["tone"], head["name"], head["id"])
+
+
+def forward_names(view: View) -> dict[str, str]:
+    """What people know each forward by."""
+    live = view.live.forwards if view.live is not None else {}
+    found = {}
+    for id, each in live.items():
+        wanted = view.forwards.get(id)
+        name = wanted.name if wanted is not None else ""
+        found[id] = _capital(name) or where(each.url, each.kind)
+    return found
+
+
+def where(url: str, kind: str) -> str:
+    """A destination by its address: the machine, or what kind it is."""
+    rest = redact_url(url).partition("://")[2]
+    place = rest.partition("/")[0].rpartition("@")[2]
+    name = words.KIND_NAMES.get(kind, kind.upper())
+    return f"{place} ({name})" if place else name
+
+
+def media(view: View) -> str:
+    """What comes from the field, such as ``1080p50 H.264, AAC``."""
+    stats = view.live.stats if view.live is not None else None
+    if stats is None:
+        return ""
+    found = []
+    video, audio = stats.media.video, stats.media.audio
+    if video is not None:
+        size = f"{video.height}p{video.fps:.4g} " if video.height and video.fps else ""
+        found.append(size + _CODECS.get(video.codec, video.codec.upper()))
+    if audio is not None:
+        found.append(_CODECS.get(audio.codec, audio.codec.upper()))
+    elif video is not None:
+        found.append("no sound")
+    return ", ".join(found)
+
+
+_CODECS: Final = {"h264": "H.264", "h265": "H.265", "aac": "AAC"}
+
+
+def millis(moment: datetime | None) -> int | None:
+    """For a browser, which knows the zone of who looks."""
+    return round(moment.timestamp() * 1000) if moment is not None else None
+
+
+def _note(view: View) -> str:
+    row = view.row
+    if row.state in lifecycle.OVER:
+        reason = words.REASONS.get(row.reason or "", row.reason or "")
+        return f"{reason}: {row.detail}" if row.detail else reason
+    if row.state == "starting":
+        return "Its receiver is being started."
+    if row.state == "waiting" and view.live is not None and view.live.input.state == "waiting":
+        ports = ", ".join(map(str, row.ports))
+        return f"It is ready on the ports {ports}. Start the encoder."
+    return ""
+
+
+def _forwards(view: View, names: dict[str, str]) -> list[dict[str, Any]]:
+    live = view.live.forwards if view.live is not None else {}
+    return [
+        {
+            "id": each.forward,
+            "name": names[each.forward],
+            "kind": each.kind,
+            "tone": words.FORWARDS[each.state].tone,
+            "word": words.FORWARDS[each.state].word,
+            "message": each.message,
+        }
+        for each in live.values()
+        if each.state != "stopped"
+    ]
+
+
+def _by_gravity(item: tuple[Key, str]) -> tuple[bool, str, str]:
+    key = item[0]
+    return not words.kind_of(key.kind).grave, key.kind, f"{key.forward}{key.port}"
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return round(value, digits) if value is not None else None
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,47 @@
+"""Who looks at a page: a login, and what it may do right now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+
+from strata.control.platform import Platform
+from strata.control.roles import User
+from strata.dashboard.overview import Overview
+from strata.secrets import Secret
+
+KEY: Final = "strata.seat"
+"""Of the scope of a request that has been let in."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """
+    Attributes:
+        user: as it was when last looked at; what is done asks anew.
+    """
+
+    platform: Platform
+    overview: Overview
+    token: Secret
+    user: User
+
+    async def ask(self) -> User:
+        """Who that is now.
+
+        Raises:
+            NotAllowed: the login has ended.
+        """
+        self.user = await self.platform.logins.user_of(self.token.reveal())
+        return self.user
+
+    @property
+    def may_operate(self) -> bool:
+        return self.user.role != "viewer"
+
+
+def of(request: Request) -> Seat:
+    seat: Seat = request.scope[KEY]
+    return seat
