@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from strata.dashboard import seat as seats
 from strata.dashboard.shell import Shell
+from strata.dashboard.stream_page import StreamPanel
 from strata.dashboard.wall import Wall
 
 HEAD: Final = """
@@ -30,3 +31,8 @@ def _frame(request: Request, here: str) -> seats.Seat:
 @ui.page("/", title="On the air · Strata")
 def on_the_air(request: Request) -> None:
     Wall(_frame(request, "wall"))
+
+
+@ui.page("/streams/{stream_id}", title="A broadcast · Strata")
+def a_stream(request: Request, stream_id: str) -> None:
+    StreamPanel(_frame(request, "wall"), stream_id[:64])

@@ -161,7 +161,7 @@ def state(view: View, troubles: Troubles, *, is_on_air: bool) -> Said:
         return Said("bad", "Off the air")
     if any(kind_of(key.kind).grave for key in troubles):
         return Said("bad", "On the air, in trouble")
-    return Said("warn", "On the air, look") if troubles else Said("good", "On the air")
+    return Said("warn", "On the air, with a fault") if troubles else Said("good", "On the air")
 
 
 _BY_STATE: Final = {

@@ -33,6 +33,7 @@ export default {
     numbers: {},
     points: {},
     pictures: {},
+    problem: "",
   }),
   computed: {
     shown() {
@@ -161,6 +162,7 @@ export default {
         <input v-model="search" class="search" type="search" placeholder="Find by name"
           aria-label="Find a broadcast by its name">
       </div>
+      <p v-if="problem" class="problem" role="alert">{{ problem }}</p>
       <p v-if="!seen" class="silence" role="alert">The host does not answer. Broadcasts most likely
         go on, but nobody can see how they are or change them. Look at the host:
         <code>systemctl status strata-host</code>.</p>

@@ -1,0 +1,142 @@
+"""What happened to a stream, as a person would tell it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from strata.control import tables
+from strata.dashboard import words
+from strata.dashboard.words import Tone
+
+Data: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    tone: Tone
+    text: str
+
+
+def tell(type: str, data: Data) -> Told:
+    """An event; one that is not known is told by its name."""
+    say = _SAY.get(type)
+    return say(data) if say is not None else Told("over", type.replace("_", " ").capitalize())
+
+
+def line(event: tables.Event, me: str) -> dict[str, Any]:
+    """As the page shows it.
+
+    Args:
+        me: the id of who looks.
+    """
+    told = tell(event.type, event.data)
+    by = "" if event.user_id is None else "you" if event.user_id == me else "another user"
+    return {
+        "id": event.id,
+        "at": round(event.at.timestamp() * 1000),
+        "tone": told.tone,
+        "text": told.text,
+        "by": by,
+    }
+
+
+def _state(data: Data) -> Told:
+    to = data.get("to")
+    if to in ("ended", "failed"):
+        reason = words.REASONS.get(data.get("reason", ""), data.get("reason", ""))
+        head = "The broadcast failed" if to == "failed" else "The broadcast has ended"
+        detail = f" ({data['detail']})" if data.get("detail") else ""
+        return Told("bad" if to == "failed" else "over", f"{head}. {reason}{detail}")
+    return _STATES.get(str(to), Told("over", f"It is {to}"))
+
+
+_STATES: Final = {
+    "waiting": Told("wait", "Ready: it waits for the picture"),
+    "live": Told("good", "On the air, all as it should be"),
+    "degraded": Told("warn", "Something is wrong; it goes on"),
+    "stopping": Told("over", "It is being stopped"),
+}
+
+
+def _name(data: Data) -> str:
+    return str(data.get("name") or data.get("url") or data.get("forward") or "a destination")
+
+
+def _alert(tone: Tone, words_after: str) -> Callable[[Data], Told]:
+    def say(data: Data) -> Told:
+        kind = words.kind_of(str(data.get("kind", "")))
+        title = kind.title
+        if data.get("kind") == "link_down":
+            title = f"The link on port {data.get('port')} is down"
+        detail = f": {data['detail']}" if data.get("detail") and tone != "good" else ""
+        return Told(tone, f"{words_after}{title}{detail}")
+
+    return say
+
+
+def _forward(data: Data) -> Told:
+    said = words.FORWARDS.get(str(data.get("state", "")))
+    message = f": {data['message']}" if data.get("message") else ""
+    if said is None:
+        return Told("over", f"{_name(data)}{message}")
+    return Told(said.tone, f"{_name(data)}: {said.word.lower()}{message}")
+
+
+def _changed(data: Data) -> Told:
+    text = _DONE.get(str(data.get("change", "")), "was changed")
+    return Told("good", f"{_name(data)} {text}")
+
+
+def _refused(data: Data) -> Told:
+    return Told("bad", f"{_name(data)} was not changed: {data.get('message', '')}")
+
+
+def _asked(data: Data) -> Told:
+    text = _ASKED.get(str(data.get("change", "")), "is to be changed")
+    return Told("over", f"{_name(data)} {text}")
+
+
+_DONE: Final = {
+    "add_forward": "was added and takes the picture",
+    "replace_forward": "is the new destination and takes the picture",
+    "remove_forward": "was removed",
+}
+
+_ASKED: Final = {
+    "add_forward": "is to be added",
+    "replace_forward": "is to take the place of another",
+    "remove_forward": "is to be removed",
+}
+
+
+def _slate(data: Data) -> Told:
+    return Told(
+        "warn", "The slate was put on the air" if data.get("now") else "The slate was taken off"
+    )
+
+
+_SAY: Final[dict[str, Callable[[Data], Told]]] = {
+    "start_requested": lambda data: Told("over", "Started"),
+    "stop_requested": lambda data: Told("over", "Stopping was asked for"),
+    "state": _state,
+    "alert_raised": _alert("bad", ""),
+    "alert_cleared": _alert("good", "Over: "),
+    "alert_acked": _alert("over", "Seen: "),
+    "forward": _forward,
+    "forward_requested": _asked,
+    "forward_changed": _changed,
+    "forward_refused": _refused,
+    "slate_requested": _slate,
+    "slate_refused": lambda data: Told(
+        "bad", f"The slate could not be shown: {data.get('message')}"
+    ),
+    "worker_restart": lambda data: Told(
+        "bad", f"The receiver died and is started again: {data.get('detail')}"
+    ),
+    "sender_started_again": lambda data: Told("good", "The sender was told to begin again"),
+    "sender_refused": lambda data: Told("bad", f"The sender refused: {data.get('detail')}"),
+    "sender_ended": lambda data: Told("warn", "The sender stopped sending"),
+    "policy_set": lambda data: Told("over", "What is done when little arrives was changed"),
+}
