@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from strata.control import tables
+from strata.control.troubles import Key
 from strata.dashboard import words
 from strata.dashboard.words import Tone
 
@@ -66,10 +67,7 @@ def _name(data: Data) -> str:
 
 def _alert(tone: Tone, words_after: str) -> Callable[[Data], Told]:
     def say(data: Data) -> Told:
-        kind = words.kind_of(str(data.get("kind", "")))
-        title = kind.title
-        if data.get("kind") == "link_down":
-            title = f"The link on port {data.get('port')} is down"
+        title = words.title(Key(str(data.get("kind", "")), port=data.get("port")), "")
         detail = f": {data['detail']}" if data.get("detail") and tone != "good" else ""
         return Told(tone, f"{words_after}{title}{detail}")
 

@@ -21,6 +21,10 @@ TROUBLES_SHOWN: Final = 5
 """On the wall; the page of the stream has all of them."""
 
 
+SILENT_S: Final = 1.5
+"""A link that pauses for less is not worth a word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rank:
     """Where a stream stands on the wall."""
@@ -38,7 +42,22 @@ def found(view: View) -> Troubles:
     """What is wrong with a stream that runs; nothing is with one that is over."""
     if view.live is None or view.row.state not in lifecycle.RUNNING:
         return {}
-    return troubles.of_stream(view.live, is_observed=view.is_observed)
+    told = troubles.of_stream(view.live, is_observed=view.is_observed)
+    if view.is_observed and not view.live.is_restarting and view.live.stats is not None:
+        told |= _silent(view.live.stats.links)
+    return told
+
+
+def _silent(links: list[LinkStats]) -> Troubles:
+    """Links that bring nothing while others do: they count as down only after a while, and who
+    looks wants to know before that."""
+    if not any(each.state == "up" for each in links):
+        return {}
+    return {
+        Key("link_silent", port=each.port): "nothing has come over it for some seconds"
+        for each in links
+        if each.state == "silent" and each.received and (each.last_packet_age_s or 0) >= SILENT_S
+    }
 
 
 def is_on_air(view: View) -> bool:
@@ -101,7 +120,8 @@ def link(stats: LinkStats) -> dict[str, Any]:
         "tone": said.tone,
         "word": said.word,
         "share": round(stats.share_percent),
-        "rtt": _rounded(stats.rtt_ms, 0),
+        # Of a link that is down it is what it was once.
+        "rtt": _rounded(stats.rtt_ms, 0) if stats.state != "down" else None,
         "age": _rounded(stats.last_packet_age_s, 1),
         "kbps": round(stats.bitrate_kbps),
     }

@@ -58,10 +58,13 @@ def _point(at: datetime, data: Mapping[str, Any], before: Mapping[str, Any] | No
         "buffer": data["buffer_ms"],
         "lost": lost,
         "recovered": recovered,
-        "links": {
-            str(each["port"]): [each["bitrate_kbps"], each["rtt_ms"]] for each in data["links"]
-        },
+        "links": {str(each["port"]): _link(each) for each in data["links"]},
     }
+
+
+def _link(link: Mapping[str, Any]) -> list[float | None]:
+    """Bitrate and round trip. That of a link that brings nothing is what it was once."""
+    return [link["bitrate_kbps"], link["rtt_ms"] if link["bitrate_kbps"] else None]
 
 
 def shares(

@@ -32,6 +32,8 @@ def _prepared() -> FastAPI:
     behind = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     behind.add_route("/pictures/{stream_id}.jpg", picture)
     core.app.storage.max_tab_storage_age = TAB_S
+    # A bar at the top for each picture that is fetched would be a light that always flickers.
+    core.app.config.quasar_config["loadingBar"]["skipHijack"] = True
     ui.run_with(
         behind,
         title="Strata",

@@ -91,6 +91,11 @@ KINDS: Final[dict[str, Kind]] = {
         "The other links carry the picture. If another one fails, viewers will see it.",
         "Have the crew look at the modem of that link: signal, SIM, data used up.",
     ),
+    "link_silent": Kind(
+        "A link is silent",
+        "The other links carry the picture. Modems often come back within seconds.",
+        "Wait a moment: after five seconds it counts as down.",
+    ),
     "forward_retrying": Kind(
         "A destination takes no picture",
         "It is tried again and again; the others are not affected.",
@@ -127,8 +132,8 @@ def title(key: Key, name: str) -> str:
         name: of the forward that it is about; empty without one.
     """
     found = kind_of(key.kind)
-    if key.kind == "link_down":
-        return f"The link on port {key.port} is down"
+    if key.port is not None:
+        return found.title.replace("A link", f"The link on port {key.port}")
     if key.forward is not None and name:
         return found.title.replace("A destination", name)
     return found.title

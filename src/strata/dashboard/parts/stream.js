@@ -262,7 +262,7 @@ export default {
 
         <div class="pair">
           <section aria-labelledby="links"><h2 id="links">Links</h2>
-            <div class="scroll"><table v-if="told.numbers.links.length">
+            <div class="scroll" tabindex="0" role="group" aria-label="Table of links"><table v-if="told.numbers.links.length">
               <thead><tr><th scope="col">Port</th><th scope="col">State</th><th scope="col">Share</th>
                 <th scope="col">Bitrate</th><th scope="col">Round trip</th>
                 <th scope="col">Last packet</th></tr></thead>
@@ -277,7 +277,8 @@ export default {
               ? "No link has brought anything yet." : "It does not run." }}</p>
           </section>
           <section aria-labelledby="forwards"><h2 id="forwards">Destinations</h2>
-            <div class="scroll"><table v-if="head.forwards.length">
+            <div class="scroll" tabindex="0" role="group"
+              aria-label="Table of destinations"><table v-if="head.forwards.length">
               <thead><tr><th scope="col">Where</th><th scope="col">State</th><th scope="col">Bitrate</th>
                 <th scope="col">Connected anew</th><th scope="col">Pictures left out</th>
                 <th scope="col" v-if="mayOperate && told.runs"><span class="hidden">Change</span></th>

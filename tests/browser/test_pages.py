@@ -1,0 +1,210 @@
+"""The operator's pages in a real browser, over a real `strata up` with real workers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from support.children import until
+from support.control import EMAIL, PASSWORD, Place, StrataUp, place
+from support.media import RistSender
+from support.nginx import Nginx
+from support.pages import AXE, chromium, visitor
+from support.udp_relay import UdpRelay, never
+
+pytestmark = pytest.mark.skipif(
+    not AXE.exists(), reason="axe-core is not there: script/bootstrap --test fetches it with npm"
+)
+
+FIRST, SECOND = "canary-first-key", "canary-second-key"
+SENT_S = 150.0
+LIVE_MS = 10_000
+ALARM_MS = 5_000
+
+
+@pytest.fixture
+def here() -> Iterator[Place]:
+    with place() as one:
+        yield one
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    """Where pictures of the pages go; script/test may name a place that stays."""
+    return Path(os.environ.get("STRATA_SHOTS", tmp_path / "shots"))
+
+
+async def test_a_broadcast_is_watched_changed_and_stopped(
+    here: Place, browser: Browser, tmp_path: Path, test_file: Path, shots: Path
+) -> None:
+    private = {"STRATA_FORWARD__ALLOW_PRIVATE": "true"}
+    async with (
+        Nginx(tmp_path / "nginx") as nginx,
+        StrataUp(here, environment=private) as one,
+        await one.log_in() as api,
+        visitor(browser, one.url) as me,
+    ):
+        await me.log_in()
+        page = me.page
+        await expect(page.get_by_text("Nothing is on the air.")).to_be_visible()
+        started = await api.start(nginx.url(FIRST), name="Derby")
+        row = page.get_by_role("listitem").filter(has_text="Derby")
+        await expect(row.get_by_text("Waiting for the picture")).to_be_visible()
+        async with UdpRelay(started["ports"][0]) as relay:
+            ports = [relay.port, started["ports"][1]]
+            async with RistSender(tmp_path / "sender", ports, started["psk"]) as sender:
+                await sender.begin(test_file, SENT_S)
+                await expect(row.get_by_text("On the air", exact=True)).to_be_visible(
+                    timeout=LIVE_MS
+                )
+                await expect(row.get_by_role("img")).to_be_hidden()  # it is decoration there
+                await expect(row.locator("img")).to_be_visible(timeout=LIVE_MS)
+                await me.shoot(shots, "wall")
+
+                await row.get_by_role("link", name="Derby").click()
+                bitrate = page.get_by_role("img", name="Bitrate, now")
+                await expect(bitrate).to_have_accessible_name(
+                    re.compile(r"In [45]\.\d\d Mb/s"), timeout=LIVE_MS
+                )
+                before = await bitrate.get_attribute("aria-label")
+                await expect(bitrate).not_to_have_attribute("aria-label", before or "")
+
+                relay.there = relay.back = never
+                port = started["ports"][0]
+                soon = page.get_by_text(re.compile(rf"^The link on port {port} is (silent|down)"))
+                await expect(soon.first).to_be_visible(timeout=ALARM_MS)
+                told = page.get_by_text(f"The link on port {port} is down.")
+                await expect(told).to_be_visible()
+                await me.shoot(shots, "stream")
+
+                await page.get_by_role("button", name="Replace 127.0.0.1").first.click()
+                dialog = page.get_by_role("dialog")
+                await dialog.get_by_label("Address, with its key").fill(nginx.url(SECOND))
+                await dialog.get_by_role("button", name="Replace", exact=True).click()
+                await expect(page.get_by_role("status")).to_contain_text("has taken the place of")
+                await api.until(
+                    started["id"],
+                    lambda each: each["forwards"][0]["state"] == "live",
+                    "the second destination is live",
+                )
+                for text in (await me.source(), await page.content()):
+                    assert "canary" not in text
+                    assert started["psk"] not in text
+
+                await page.get_by_role("button", name="Stop the broadcast").click()
+                await page.get_by_role("button", name="Keep it on the air").click()
+                await page.get_by_role("button", name="Stop the broadcast").click()
+                await (
+                    page.get_by_role("dialog")
+                    .get_by_role("button", name="Stop the broadcast")
+                    .click()
+                )
+                await expect(page.get_by_role("status")).to_contain_text("It has ended.")
+        await expect(page.get_by_text("Stopped on request").first).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Derby")).to_be_visible()
+        await expect(page.get_by_text("The broadcast has ended").first).to_be_visible()
+        await me.go("/")
+        await expect(page.get_by_text("Nothing is on the air.")).to_be_visible()
+        log = "".join(path.read_text(errors="replace") for path in here.folder.rglob("*.log"))
+        assert "canary-first" not in log
+
+
+async def test_a_viewer_sees_and_changes_nothing(
+    here: Place, browser: Browser, tmp_path: Path
+) -> None:
+    async with (
+        StrataUp(here) as one,
+        await one.log_in() as api,
+        visitor(browser, one.url) as me,
+    ):
+        admin = (await api.http.get("/api/auth/me")).json()["id"]
+        body = {
+            "email": "viewer@example.org",
+            "password": "viewer-password-1",
+            "role": "viewer",
+            "sees": [admin],
+        }
+        assert (await api.http.post("/api/users", json=body)).status_code == 201
+        started = await api.start(record=True, name="Derby")
+        await me.log_in("viewer@example.org", "viewer-password-1")
+        page = me.page
+        await page.get_by_role("link", name="Derby").click()
+        await expect(page.get_by_role("heading", name="Derby")).to_be_visible()
+        for name in ("Stop the broadcast", "Show the slate", "Add a destination", "Replace"):
+            await expect(page.get_by_role("button", name=name)).to_have_count(0)
+        # By hand, as somebody would who knows how the page speaks.
+        for what in ("stop", "add", "remove", "slate"):
+            args = {"forward": "fwd_1", "url": "rtmp://192.0.2.1/live/x", "now": True}
+            answer = await page.evaluate(
+                """([what, args]) => new Promise((resolve) => {
+                    const panel = getElement(document.querySelector("section.one").id.slice(1));
+                    panel.ask(what, args).then(() => resolve("done"), (e) => resolve(e.message));
+                })""",
+                [what, args],
+            )
+            assert "role of an operator" in answer, (what, answer)
+        assert (await api.get(started["id"]))["state"] == "waiting"
+
+
+async def test_who_is_not_logged_in_sees_the_login_and_nothing_else(
+    here: Place, browser: Browser, shots: Path
+) -> None:
+    async with (
+        StrataUp(here) as one,
+        await one.log_in() as api,
+        visitor(browser, one.url) as me,
+    ):
+        page = me.page
+        await me.go("/streams/str_1")
+        await expect(page.get_by_role("button", name="Log in")).to_be_visible()
+        assert page.url == f"{one.url}/login?to=/streams/str_1"
+        await me.shoot(shots, "login")
+        await page.get_by_label("E-mail address").fill(EMAIL)
+        await page.get_by_label("Password").fill("canary-wrong")
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("is wrong")
+        assert "canary-wrong" not in await page.content()
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_text("There is no stream")).to_be_visible()
+        [cookie] = await page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        assert await page.evaluate("document.cookie") == ""
+        assert cookie["value"] not in await me.source()
+        await page.get_by_text(EMAIL).click()
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.get_by_role("button", name="Log in")).to_be_visible()
+        assert await page.context.cookies() == []
+        kept = {"Authorization": f"Bearer {cookie['value']}"}
+        assert (await api.http.get("/api/auth/me", headers=kept)).status_code == 401
+
+
+async def test_a_page_is_there_again_when_the_control_plane_is(
+    here: Place, browser: Browser
+) -> None:
+    async with (
+        StrataUp(here) as one,
+        await one.log_in() as api,
+        visitor(browser, one.url) as me,
+    ):
+        await me.log_in()
+        control = one.pid_of("control")
+        assert control is not None
+        os.kill(control, signal.SIGKILL)
+        await until(lambda: one.pid_of("control") not in (None, control), 30.0, "it is back")
+        await one.ready()
+        await api.start(record=True, name="Derby")
+        await expect(me.page.get_by_role("link", name="Derby")).to_be_visible(timeout=30_000)
