@@ -152,13 +152,14 @@ class Door:
         return answer
 
     async def _log_out(self, request: Request) -> Response:
-        if request.method != "POST":
+        if request.method != "POST" or not _is_from_here(request):
             return RedirectResponse("/", 303)
-        if _is_from_here(request):
-            try:
-                await self._platform.logins.log_out((await self._seat(request)).token.reveal())
-            except NotAllowed:
-                log.debug("a login that had ended already was ended")
+        try:
+            await self._platform.logins.log_out((await self._seat(request)).token.reveal())
+        except NotAllowed:
+            log.debug("a login that had ended already was ended")
+        except StoreUnavailable:
+            return _page(login_page.html(login_page.NO_STORE, may_log_in=False), 503)
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer

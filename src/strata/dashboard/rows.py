@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from strata.control import lifecycle, troubles
 from strata.control.streams import View
@@ -144,8 +145,7 @@ def forward_names(view: View) -> dict[str, str]:
 
 def where(url: str, kind: str) -> str:
     """A destination by its address: the machine, or what kind it is."""
-    rest = redact_url(url).partition("://")[2]
-    place = rest.partition("/")[0].rpartition("@")[2]
+    place = urlsplit(redact_url(url)).netloc.rpartition("@")[2]
     name = words.KIND_NAMES.get(kind, kind.upper())
     return f"{place} ({name})" if place else name
 

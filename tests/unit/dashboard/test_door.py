@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from strata.control.roles import User
+from strata.dashboard import door as module
+from strata.dashboard import login_page
+from strata.dashboard.door import COOKIE, Door, target
+from strata.dashboard.overview import Overview
+from strata.dashboard.seat import KEY, Seat
+from unit.control.stage import OWNER, PASSWORD, VIEWER, Stage
+
+
+class Guarded:
+    """What is behind the door, and who came in."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.seats: list[Seat | None] = []
+        self.door = Door(stage.platform, Overview(stage.platform), self._page)
+        transport = httpx.ASGITransport(self.door)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.seats.append(scope.get(KEY))
+        if scope["type"] == "http":
+            await PlainTextResponse("behind")(scope, receive, send)
+        else:
+            await send({"type": "websocket.accept"})
+
+    async def log_in(self, user: User, password: str = PASSWORD, to: str = "") -> httpx.Response:
+        form = {"email": user.email, "password": password}
+        return await self.http.post("/login", params={"to": to} if to else {}, data=form)
+
+    async def knock(self, path: str = "/_nicegui_ws/socket.io", **headers: str) -> list[Message]:
+        """What a WebSocket is answered."""
+        cookie = "; ".join(f"{key}={value}" for key, value in self.http.cookies.items())
+        all_of_them = {"host": "test", "cookie": cookie, **headers}
+        raw = [(key.encode(), value.encode()) for key, value in all_of_them.items()]
+        said: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Message) -> None:
+            said.append(message)
+
+        scope = {"type": "websocket", "path": path, "headers": raw, "query_string": b""}
+        await self.door(scope, receive, send)
+        return said
+
+
+@pytest.fixture
+async def guarded(stage: Stage) -> AsyncIterator[Guarded]:
+    one = Guarded(stage)
+    yield one
+    await one.http.aclose()
+
+
+@pytest.mark.parametrize("path", ["/", "/streams/str_1", "/pictures/str_1.jpg", "/_nicegui_ws/x"])
+async def test_who_is_not_logged_in_is_sent_to_the_login(guarded: Guarded, path: str) -> None:
+    for cookies in ({}, {COOKIE: "tok_x.y"}):
+        guarded.http.cookies = httpx.Cookies(cookies)
+        answer = await guarded.http.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/login?to={path}")
+    assert guarded.seats == []
+    assert (await guarded.knock())[0]["type"] == "websocket.close"
+
+
+async def test_a_login_lies_in_a_cookie_that_scripts_cannot_read(guarded: Guarded) -> None:
+    answer = await guarded.log_in(OWNER, to="/streams/str_1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/streams/str_1")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert "Secure" not in cookie, "over plain HTTP it would never come back"
+    assert (await guarded.http.get("/")).text == "behind"
+    [seat] = guarded.seats
+    assert seat is not None
+    assert seat.user.id == OWNER.id
+    assert seat.may_operate
+
+
+async def test_over_https_the_cookie_stays_there(guarded: Guarded) -> None:
+    guarded.http.base_url = httpx.URL("https://test")
+    assert "Secure" in (await guarded.log_in(OWNER)).headers["set-cookie"]
+
+
+async def test_a_wrong_password_is_told_and_not_repeated(guarded: Guarded) -> None:
+    answer = await guarded.log_in(OWNER, 'canary"<wrong>')
+    assert answer.status_code == 401
+    assert login_page.WRONG in answer.text
+    assert OWNER.email in answer.text
+    assert "canary" not in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+async def test_who_guesses_has_to_wait(guarded: Guarded) -> None:
+    answers = [await guarded.log_in(OWNER, f"wrong-{n}") for n in range(7)]
+    assert answers[-1].status_code == 429
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert "your account is not locked" in answers[-1].text
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://test.evil.example"])
+async def test_another_site_logs_nobody_in_or_out(guarded: Guarded, origin: str) -> None:
+    form = {"email": OWNER.email, "password": PASSWORD}
+    answer = await guarded.http.post("/login", data=form, headers={"Origin": origin})
+    assert answer.status_code == 403
+    await guarded.log_in(OWNER)
+    answer = await guarded.http.post("/logout", headers={"Origin": origin})
+    assert "set-cookie" not in answer.headers
+    assert (await guarded.http.get("/")).text == "behind"
+
+
+async def test_a_logout_ends_the_login_itself(guarded: Guarded) -> None:
+    await guarded.log_in(OWNER)
+    kept = guarded.http.cookies[COOKIE]
+    assert (await guarded.http.get("/logout")).status_code == 303
+    assert (await guarded.http.get("/")).text == "behind", "a link logs nobody out"
+    answer = await guarded.http.post("/logout", headers={"Origin": "http://test"})
+    assert answer.headers["location"] == "/login"
+    guarded.http.cookies = httpx.Cookies({COOKIE: kept})
+    assert (await guarded.http.get("/")).status_code == 303
+
+
+async def test_a_socket_comes_in_with_the_login_and_from_here(guarded: Guarded) -> None:
+    await guarded.log_in(VIEWER)
+    assert (await guarded.knock(origin="http://test"))[0]["type"] == "websocket.accept"
+    assert guarded.seats[-1] is not None
+    assert not guarded.seats[-1].may_operate
+    for headers in ({"origin": "http://evil.example"}, {"origin": "null"}):
+        assert (await guarded.knock(**headers))[0]["type"] == "websocket.close"
+    assert (await guarded.knock("/elsewhere"))[0]["type"] == "websocket.close"
+
+
+async def test_what_is_nobodys_is_not_there(guarded: Guarded) -> None:
+    await guarded.log_in(OWNER)
+    for path in ("/api/nope", "/nope", "/login/x", "/hls/x"):
+        with pytest.raises(HTTPException) as caught:
+            await guarded.http.get(path)
+        assert caught.value.status_code == 404
+    assert guarded.seats == []
+
+
+async def test_the_look_is_there_for_everybody_and_nothing_beside_it(guarded: Guarded) -> None:
+    answer = await guarded.http.get("/look/strata.css")
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-cache"
+    assert (await guarded.http.get("/favicon.ico")).headers["content-type"] == "image/svg+xml"
+    for path in ("/look/../door.py", "/look/%2e%2e/door.py"):
+        with pytest.raises(HTTPException):
+            await guarded.http.get(path)
+
+
+async def test_nothing_comes_from_elsewhere(guarded: Guarded) -> None:
+    answer = await guarded.http.get("/login")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "http" not in policy
+    assert "//" not in answer.text.replace("<!doctype", "")
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_too_much_is_not_read(guarded: Guarded) -> None:
+    big = {"email": "x" * module.LOGIN_BYTES_MAX, "password": "x"}
+    assert (await guarded.http.post("/login", data=big)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("text", "leads_to"),
+    [
+        ("/streams/str_1", "/streams/str_1"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/a\nb", "/"),
+        ("", "/"),
+    ],
+)
+def test_a_login_leads_to_a_page_of_ours(text: str, leads_to: str) -> None:
+    assert target(text) == leads_to
+
+
+def test_a_program_that_is_no_browser_says_nothing_of_where_it_is() -> None:
+    scope = {"type": "http", "headers": [(b"host", b"test")], "path": "/", "query_string": b""}
+    assert module._is_from_here(HTTPConnection(scope))

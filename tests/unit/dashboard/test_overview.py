@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from strata.control import following
+from strata.dashboard import overview as module
+from strata.dashboard.overview import Overview
+from unit.control.stage import ADMIN, DEADLINE_S, OTHER, OWNER, Stage
+from unit.control.test_alerts import FAILED, on_air
+from unit.dashboard.views import link, stats
+
+
+@pytest.fixture
+async def overview(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Overview]:
+    monkeypatch.setattr(following, "TICK_S", 0.05)
+    monkeypatch.setattr(module, "AGAIN_S", 0.05)
+    one = Overview(stage.platform)
+    yield one
+    await one.close()
+
+
+async def until(holds: Any) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_there_was_before_and_what_comes(stage: Stage, overview: Overview) -> None:
+    before = await on_air(stage)
+    overview.start()
+    await until(lambda: overview.order == [before])
+    after = await on_air(stage)
+    await until(lambda: set(overview.order) == {before, after})
+    await stage.hear(after, FAILED)
+    await until(lambda: overview.order == [after, before])  # trouble first
+    assert overview.entries[after].head["tone"] == "bad"
+    await stage.end(after, "eos", "it was told to")
+    await until(lambda: overview.order == [before])
+
+
+async def test_each_sees_its_own(stage: Stage, overview: Overview) -> None:
+    mine = await on_air(stage)
+    theirs = (await stage.begin(OTHER)).row.id
+    overview.start()
+    await until(lambda: len(overview.order) == 2)
+    assert overview.visible_to(OWNER) == [mine]
+    assert overview.visible_to(OTHER) == [theirs]
+    assert set(overview.visible_to(ADMIN)) == {mine, theirs}
+
+
+async def test_one_that_failed_stays_for_a_while(
+    stage: Stage, overview: Overview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await on_air(stage)
+    await stage.end(id, "worker_crash", "three times in a minute")
+    overview.start()  # also after a start of the control plane
+    await until(lambda: overview.order == [id])
+    assert "three times" in overview.entries[id].head["note"]
+    monkeypatch.setattr(module, "FAILED_SHOWN", timedelta(0))
+    await until(lambda: overview.order == [])
+
+
+async def test_numbers_that_are_old_are_not_shown(stage: Stage, overview: Overview) -> None:
+    id = await on_air(stage)
+    overview.start()
+    await until(lambda: id in overview.entries)
+    await stage.hear(id, stats(link(15000)))
+    await until(lambda: overview.entries[id].numbers["in"] == 5000)
+    entry = overview.entries[id]
+    await until(lambda: entry.numbers["in"] is None)
+    assert (5000, 10_000) in entry.points
+    await until(lambda: entry.points[-1] == (None, None))
+    assert len(entry.points) <= module.POINTS
+
+
+async def test_what_is_the_same_is_the_very_same(stage: Stage, overview: Overview) -> None:
+    id = await on_air(stage)
+    overview.start()
+    await until(lambda: id in overview.entries)
+    await stage.hear(id, stats(link(15000)))
+    await until(lambda: overview.entries[id].numbers["in"] == 5000)
+    head = overview.entries[id].head
+    newer = stats(link(15000, bitrate_kbps=7.0))
+    await stage.hear(id, newer)
+    await until(lambda: overview.entries[id].stats is newer)
+    assert overview.entries[id].head is head, "or each page would be sent it each second"
+
+
+async def test_pages_are_called_each_second_and_told_what_is_told(
+    stage: Stage, overview: Overview
+) -> None:
+    ticks, heard = [], []
+    tick, hear = (lambda: ticks.append(1)), heard.append
+    overview.add_page(tick, hear)
+    overview.start()
+    await until(lambda: ticks)
+    await on_air(stage)
+    await until(lambda: any(news.topic == "events" for news in heard))
+    overview.drop_page(tick, hear)
+    ticks.clear()
+    count = len(heard)
+    await on_air(stage)
+    assert (ticks, len(heard)) == ([], count)
+
+
+async def test_a_failure_of_ours_is_over_soon(
+    stage: Stage, overview: Overview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overview.start()
+    await until(lambda: overview._platform.following._followers)
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module.rows, "head", fail)
+        id = (await stage.begin()).row.id
+        await until(lambda: not overview._platform.following._followers)
+    await until(lambda: id in overview.entries)
