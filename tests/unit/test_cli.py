@@ -210,8 +210,13 @@ def test_the_demonstration_may_forward_to_its_own_platform_only(
     parents: list[int | None] = []
 
     async def run(
-        loaded: Settings, path: Path, beside: object = None, parent: int | None = None
+        loaded: Settings,
+        path: Path,
+        beside: object = None,
+        parent: int | None = None,
+        pages: object = None,
     ) -> None:
+        assert pages is not None
         seen.append((loaded, path, beside is not None))
         parents.append(parent)
 

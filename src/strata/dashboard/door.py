@@ -33,7 +33,7 @@ COOKIE: Final = "strata_login"
 
 OURS: Final = frozenset(
     (
-        *("", "streams", "past", "alerts", "senders", "destinations", "hosts", "people"),
+        *("", "start", "streams", "past", "alerts", "senders", "destinations", "hosts", "people"),
         *("events", "settings", "pictures", "_nicegui", "_nicegui_ws"),
     )
 )

@@ -8,7 +8,8 @@ from nicegui import ui
 from starlette.requests import Request
 
 from strata.dashboard import seat as seats
-from strata.dashboard.shell import Shell
+from strata.dashboard.shell import AlertsPanel, Shell
+from strata.dashboard.start_page import StartPanel
 from strata.dashboard.stream_page import StreamPanel
 from strata.dashboard.wall import Wall
 
@@ -31,6 +32,16 @@ def _frame(request: Request, here: str) -> seats.Seat:
 @ui.page("/", title="On the air · Strata")
 def on_the_air(request: Request) -> None:
     Wall(_frame(request, "wall"))
+
+
+@ui.page("/start", title="Start a broadcast · Strata")
+def start(request: Request) -> None:
+    StartPanel(_frame(request, "start"))
+
+
+@ui.page("/alerts", title="Alerts · Strata")
+def alerts(request: Request) -> None:
+    AlertsPanel(_frame(request, "alerts"))
 
 
 @ui.page("/streams/{stream_id}", title="A broadcast · Strata")

@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Final
 
-from strata.dashboard.panel import Panel
+from strata.control import tables
+from strata.control.bus import News
+from strata.control.roles import User
+from strata.dashboard import alarms
+from strata.dashboard.panel import Action, Arguments, Panel
 from strata.dashboard.seat import Seat
 
+STANDING_MAX: Final = 100
+PAST_MAX: Final = 300
 
-class Shell(Panel, component="parts/shell.js"):
+
+class AlertTeller(Panel):
+    """A panel that shows alerts."""
+
+    async def tell(self, user: User, is_open: bool | None, limit: int) -> list[dict[str, Any]]:
+        """Alerts, the newest first."""
+        platform = self.seat.platform
+        rows = await platform.alerts.visible_to(user, is_open, None, limit)
+        unknown = {row.subject for row in rows if row.subject.startswith("str_")}
+        unknown -= self.seat.overview.entries.keys()
+        names = {row.id: row.name for row in await platform.streams.rows(unknown)}
+        return [alarms.told(row, names.get(row.subject) or self._name(row)) for row in rows]
+
+    async def ack(self, user: User, args: Arguments) -> Any:
+        """Somebody has seen it."""
+        row = await self.seat.platform.alerts.ack(user, str(args.get("id", ""))[:64])
+        return alarms.told(row, self._name(row))
+
+    def hear(self, news: News) -> None:
+        if news.topic == "alerts" and self.seat.user.may_see(news.owner_id):
+            self.send("alert", alarms.told(news.data, self._name(news.data)))
+
+    def _name(self, alert: tables.Alert) -> str:
+        entry = self.seat.overview.entries.get(alert.subject)
+        return entry.head["name"] if entry is not None else ""
+
+
+class Shell(AlertTeller, component="parts/shell.js"):
     def __init__(self, seat: Seat, here: str) -> None:
         super().__init__(seat)
         self.props["here"] = here
@@ -17,3 +50,21 @@ class Shell(Panel, component="parts/shell.js"):
 
     def tick(self) -> Any:
         return {}
+
+    async def standing(self, user: User, args: Arguments) -> Any:
+        return await self.tell(user, True, STANDING_MAX)
+
+    actions: ClassVar[dict[str, Action]] = {"standing": standing, "ack": AlertTeller.ack}
+
+
+class AlertsPanel(AlertTeller, component="parts/alerts.js"):
+    """What was wrong, and what is."""
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__(seat)
+        self.props["may-operate"] = seat.may_operate
+
+    async def look(self, user: User, args: Arguments) -> Any:
+        return await self.tell(user, None, PAST_MAX)
+
+    actions: ClassVar[dict[str, Action]] = {"look": look, "ack": AlertTeller.ack}

@@ -161,6 +161,7 @@ export default {
         </div>
         <input v-model="search" class="search" type="search" placeholder="Find by name"
           aria-label="Find a broadcast by its name">
+        <a v-if="mayOperate" class="button main" href="/start">Start a broadcast</a>
       </div>
       <p v-if="problem" class="problem" role="alert">{{ problem }}</p>
       <p v-if="!seen" class="silence" role="alert">The host does not answer. Broadcasts most likely
