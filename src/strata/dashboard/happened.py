@@ -136,5 +136,24 @@ _SAY: Final[dict[str, Callable[[Data], Told]]] = {
     "sender_started_again": lambda data: Told("good", "The sender was told to begin again"),
     "sender_refused": lambda data: Told("bad", f"The sender refused: {data.get('detail')}"),
     "sender_ended": lambda data: Told("warn", "The sender stopped sending"),
+    "login": lambda data: Told("over", f"Logged in from {data.get('address') or 'here'}"),
+    "login_failed": lambda data: Told(
+        "warn", f"A login failed: {data.get('email')}, from {data.get('address') or 'here'}"
+    ),
+    "user_added": lambda data: Told("over", f"{data.get('email')} may log in"),
+    "user_changed": lambda data: Told("over", f"{data.get('email')} was changed"),
+    "user_removed": lambda data: Told("over", f"{data.get('email')} was removed"),
+    "token_added": lambda data: Told("over", f"An API token was made: {data.get('name')}"),
+    "token_deleted": lambda data: Told("over", f"An API token was deleted: {data.get('name')}"),
+    "destination_added": lambda data: Told("over", f"Destination added: {data.get('name')}"),
+    "destination_changed": lambda data: Told("over", f"Destination changed: {data.get('name')}"),
+    "destination_removed": lambda data: Told("over", f"Destination removed: {data.get('name')}"),
+    "destination_tested": lambda data: Told(
+        "good" if data.get("ok") else "bad", f"A destination was tested: {data.get('message')}"
+    ),
+    "sender_online": lambda data: Told("good", "The sender has connected"),
+    "sender_offline": lambda data: Told("warn", f"The sender is gone: {data.get('detail', '')}"),
+    "host_drain": lambda data: Told("warn", "The host takes no new broadcasts"),
+    "host_undrain": lambda data: Told("good", "The host takes new broadcasts again"),
     "policy_set": lambda data: Told("over", "What is done when little arrives was changed"),
 }

@@ -8,6 +8,11 @@ from nicegui import ui
 from starlette.requests import Request
 
 from strata.dashboard import seat as seats
+from strata.dashboard.destinations_page import DestinationsPanel
+from strata.dashboard.hosts_page import HostsPanel
+from strata.dashboard.log_pages import EventsPanel, PastPanel, SettingsPanel
+from strata.dashboard.people_page import TokensPanel, UsersPanel
+from strata.dashboard.senders_page import SendersPanel
 from strata.dashboard.shell import AlertsPanel, Shell
 from strata.dashboard.start_page import StartPanel
 from strata.dashboard.stream_page import StreamPanel
@@ -42,6 +47,44 @@ def start(request: Request) -> None:
 @ui.page("/alerts", title="Alerts · Strata")
 def alerts(request: Request) -> None:
     AlertsPanel(_frame(request, "alerts"))
+
+
+@ui.page("/past", title="Past broadcasts · Strata")
+def past(request: Request) -> None:
+    PastPanel(_frame(request, "past"))
+
+
+@ui.page("/senders", title="Senders · Strata")
+def senders(request: Request) -> None:
+    SendersPanel(_frame(request, "senders"))
+
+
+@ui.page("/destinations", title="Destinations · Strata")
+def destinations(request: Request) -> None:
+    DestinationsPanel(_frame(request, "destinations"))
+
+
+@ui.page("/hosts", title="Hosts · Strata")
+def hosts(request: Request) -> None:
+    HostsPanel(_frame(request, "hosts"))
+
+
+@ui.page("/people", title="People · Strata")
+def people(request: Request) -> None:
+    seat = _frame(request, "people")
+    if seat.user.sees_all:
+        UsersPanel(seat)
+    TokensPanel(seat)
+
+
+@ui.page("/events", title="Events · Strata")
+def events(request: Request) -> None:
+    EventsPanel(_frame(request, "events"))
+
+
+@ui.page("/settings", title="Settings · Strata")
+def settings(request: Request) -> None:
+    SettingsPanel(_frame(request, "settings"))
 
 
 @ui.page("/streams/{stream_id}", title="A broadcast · Strata")

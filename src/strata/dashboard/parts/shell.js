@@ -5,6 +5,13 @@ const PAGES = [
   { key: "wall", href: "/", text: "On the air" },
   { key: "start", href: "/start", text: "Start", role: "operator" },
   { key: "alerts", href: "/alerts", text: "Alerts" },
+  { key: "past", href: "/past", text: "Past" },
+  { key: "senders", href: "/senders", text: "Senders" },
+  { key: "destinations", href: "/destinations", text: "Destinations" },
+  { key: "hosts", href: "/hosts", text: "Hosts" },
+  { key: "people", href: "/people", text: "People" },
+  { key: "events", href: "/events", text: "Events" },
+  { key: "settings", href: "/settings", text: "Settings", role: "admin" },
 ];
 
 const ROLES = {
@@ -39,7 +46,8 @@ export default {
   }),
   computed: {
     pages() {
-      return PAGES.filter((page) => !page.role || this.role !== "viewer");
+      const may = { operator: this.role !== "viewer", admin: this.role === "admin" };
+      return PAGES.filter((page) => !page.role || may[page.role]);
     },
     // What nobody has seen yet, and viewers would notice.
     urgent() {

@@ -1,0 +1,159 @@
+// A table of things, and what can be done with each; what stands in it comes from records.py.
+import panel, { moment } from "/look/panel.js";
+
+let count = 0;
+
+export default {
+  mixins: [panel],
+  props: { spec: Object },
+  emits: ["ask"],
+  data: () => ({
+    name: `records-${++count}`,
+    rows: null,
+    problem: "",
+    done: "",
+    good: true,
+    busy: "",
+    act: null,
+    row: null,
+    values: {},
+    once: null,
+  }),
+  computed: {
+    doing() {
+      return this.row ? `${this.act?.text}: ${Object.values(this.row.cells)[0].text}` : this.act?.text;
+    },
+  },
+  mounted() {
+    if (this.spec.again_s)
+      this.$options.again = setInterval(() => document.hidden || this.look(), this.spec.again_s * 1000);
+  },
+  unmounted() {
+    clearInterval(this.$options.again);
+  },
+  methods: {
+    moment,
+    connected() {
+      this.look();
+    },
+    async look() {
+      try {
+        this.rows = await this.ask("look");
+      } catch (problem) {
+        this.problem = problem.message;
+      }
+    },
+    acts(row) {
+      return this.spec.acts.filter((act) => row.acts.includes(act.key));
+    },
+    begin(act, row = null) {
+      [this.act, this.row, this.problem, this.done] = [act, row, "", ""];
+      this.values = {};
+      for (const field of act.fields)
+        this.values[field.name] = row?.values[field.name] ?? field.value;
+      if (act.fields.length || act.sure) this.$refs.asked.showModal();
+      else this.carryOut();
+    },
+    async carryOut() {
+      const { act, row, values } = this;
+      this.problem = "";
+      this.busy = act.takes || "One moment …";
+      if (!act.fields.length) this.$refs.asked.close();
+      try {
+        const told = await this.ask(act.key, { ...values, id: row?.id });
+        this.$refs.asked.close();
+        [this.done, this.good] = [told?.said ?? "", told?.good ?? true];
+        if (told?.once) {
+          this.once = told.once;
+          this.$nextTick(() => this.$refs.once.showModal());
+        }
+      } catch (problem) {
+        this.problem = problem.message;
+      } finally {
+        this.busy = "";
+        this.values = {}; // what was typed may be a secret
+        if (this.$refs.asked.open)
+          for (const field of act.fields) this.values[field.name] = values[field.name];
+      }
+      this.look();
+    },
+    async copy(text) {
+      try {
+        await navigator.clipboard.writeText(text);
+        this.done = "Copied.";
+      } catch {
+        this.done = "The browser does not let this page copy; select the text and copy it by hand.";
+      }
+    },
+  },
+  template: `
+    <section class="list-page records" :id="name === 'records-1' ? 'content' : null" tabindex="-1"
+      :aria-labelledby="name">
+      <div class="bar"><h1 :id="name">{{ spec.title }}</h1>
+        <div class="acts"><button v-if="spec.add" class="button main" type="button"
+          @click="begin(spec.add)">{{ spec.add.text }}</button></div></div>
+      <p v-if="spec.note" class="note">{{ spec.note }}</p>
+      <div role="status" class="outcome"><p v-if="busy">{{ busy }}</p>
+        <p v-if="done" :class="good ? 'done' : 'state bad'">{{ done }}</p></div>
+      <p v-if="problem" class="problem" role="alert">{{ problem }}</p>
+      <p v-if="rows && !rows.length" class="nothing">{{ spec.empty }}</p>
+      <div v-if="rows && rows.length" class="scroll" tabindex="0" role="group"
+        :aria-label="'Table: ' + spec.title"><table>
+        <thead><tr><th v-for="column in spec.columns" :key="column.key" scope="col">{{ column.text }}</th>
+          <th v-if="spec.acts.length" scope="col"><span class="hidden">What can be done</span></th>
+        </tr></thead>
+        <tbody><tr v-for="row in rows" :key="row.id">
+          <td v-for="(column, at) in spec.columns" :key="column.key">
+            <template v-for="cell in [row.cells[column.key]]" :key="column.key">
+              <span v-if="cell.kind === 'state'" :class="['state', cell.tone]">{{ cell.text }}</span>
+              <time v-else-if="cell.kind === 'moment'">{{ cell.at ? moment(cell.at) : cell.text }}</time>
+              <span v-else-if="cell.kind === 'share'" class="share">{{ cell.text }}
+                <meter v-if="cell.percent !== null" min="0" max="100" low="60" high="80" optimum="0"
+                  :value="cell.percent" :aria-label="column.text">{{ cell.percent }} %</meter></span>
+              <a v-else-if="cell.link" :href="cell.link">{{ cell.text }}</a>
+              <b v-else-if="at === 0">{{ cell.text }}</b>
+              <span v-else>{{ cell.text }}</span>
+              <small v-if="cell.more">{{ cell.more }}</small>
+            </template></td>
+          <td v-if="spec.acts.length" class="do">
+            <button v-for="act in acts(row)" :key="act.key" class="button" type="button"
+              :disabled="!!busy" :aria-label="act.text + ': ' + Object.values(row.cells)[0].text"
+              @click="begin(act, row)">{{ act.text }}</button></td>
+        </tr></tbody></table></div>
+
+      <dialog ref="asked" :aria-labelledby="name + '-asked'">
+        <form @submit.prevent="carryOut">
+          <h2 :id="name + '-asked'">{{ doing }}</h2>
+          <p v-if="act?.sure">{{ act.sure }}</p>
+          <template v-for="field in act?.fields ?? []" :key="field.name">
+            <label :for="name + field.name">{{ field.text }}</label>
+            <select v-if="field.kind === 'choice'" :id="name + field.name" v-model="values[field.name]">
+              <option v-for="[value, text] in field.options" :key="value" :value="value">{{ text }}</option>
+            </select>
+            <input v-else :id="name + field.name" v-model="values[field.name]" :type="field.kind"
+              :required="field.required" :autocomplete="field.kind === 'password' ? 'new-password' : 'off'"
+              spellcheck="false" maxlength="2048">
+            <small v-if="field.help" class="note">{{ field.help }}</small>
+          </template>
+          <p v-if="busy" class="note">{{ busy }}</p>
+          <p v-if="problem" class="problem" role="alert">{{ problem }}</p>
+          <div class="acts"><button class="button" type="button" @click="$refs.asked.close()">
+            Cancel</button>
+            <button class="button main" type="submit" :disabled="!!busy">{{ act?.text }}</button></div>
+        </form>
+      </dialog>
+
+      <dialog ref="once" :aria-labelledby="name + '-once'" @close="once = null">
+        <template v-if="once"><h2 :id="name + '-once'">{{ once.title }}</h2>
+          <p class="warning">{{ once.note }}</p>
+          <template v-for="[what, value] in once.lines" :key="what"><h3>{{ what }}</h3>
+            <pre tabindex="0" :aria-label="what">{{ value }}</pre>
+            <button class="button" type="button" :aria-label="'Copy: ' + what" @click="copy(value)">
+              Copy</button></template>
+          <img v-if="once.image" :src="once.image" alt="The same as a QR code" width="200">
+          <p role="status" class="done">{{ done }}</p>
+          <div class="acts"><button class="button main" type="button" @click="$refs.once.close()">
+            I have it</button></div></template>
+      </dialog>
+    </section>`,
+};
