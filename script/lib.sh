@@ -88,6 +88,16 @@ install_python() {
     } >"$stamp"
 }
 
+# What the tests of the pages take from npm, pinned with its hashes; without npm they say that
+# they were left out.
+install_npm_parts() {
+    local at=tests/browser
+    command -v npm >/dev/null || return 0
+    [ $at/node_modules/.package-lock.json -nt $at/package-lock.json ] && return 0
+    say "installing what the tests of the pages need ($at/package-lock.json)"
+    npm ci --prefix $at --ignore-scripts --no-audit --no-fund --silent
+}
+
 # Tests sleep more than they work: three at a time. Where time is what one measures, its neighbours
 # may have been too loud: what failed is tried once more, alone.
 run_tests() {

@@ -15,7 +15,7 @@ from support.children import until
 from support.control import EMAIL, PASSWORD, Place, StrataUp, place
 from support.media import RistSender
 from support.nginx import Nginx
-from support.pages import AXE, chromium, visitor
+from support.pages import AXE, Visitor, chromium, visitor
 from support.udp_relay import UdpRelay, never
 
 pytestmark = pytest.mark.skipif(
@@ -46,6 +46,35 @@ def shots(tmp_path: Path) -> Path:
     return Path(os.environ.get("STRATA_SHOTS", tmp_path / "shots"))
 
 
+async def start(me: Visitor, url: str, shots: Path) -> tuple[list[int], str]:
+    """A broadcast from the page, in three steps; the ports and the key that it tells, once."""
+    page = me.page
+    await page.get_by_role("link", name="Start a broadcast").click()
+    await page.get_by_label("Name", exact=True).fill("Derby")
+    await page.get_by_label("Picture", exact=True).select_option("h265")
+    await page.get_by_label("A key frame each").fill("6")
+    await page.get_by_role("button", name="Next: to where").click()
+    await page.get_by_label("Address 1").fill(url)
+    await page.get_by_role("button", name="Next: how").click()
+    await expect(page.get_by_text("Will not work:").first).to_be_visible()
+    begin = page.get_by_role("button", name="Start the broadcast")
+    await expect(begin).to_be_disabled()
+    await me.shoot(shots, "start-refused")
+    await page.get_by_role("button", name="1 From where").click()
+    await page.get_by_label("Picture", exact=True).select_option("h264")
+    await page.get_by_label("A key frame each").fill("2")
+    await me.shoot(shots, "start")
+    await page.get_by_role("button", name="3 How").click()
+    await expect(page.get_by_text("Nothing is known to stand in the way")).to_be_visible()
+    await begin.click()
+    await expect(page.get_by_role("heading", name="Derby is ready")).to_be_visible()
+    await me.shoot(shots, "started")
+    addresses = await page.locator("dl.recipe code").all_text_contents()
+    psk, *links = addresses
+    assert psk not in await me.source()
+    return [int(link.rpartition(":")[2]) for link in links], psk
+
+
 async def test_a_broadcast_is_watched_changed_and_stopped(
     here: Place, browser: Browser, tmp_path: Path, test_file: Path, shots: Path
 ) -> None:
@@ -59,12 +88,16 @@ async def test_a_broadcast_is_watched_changed_and_stopped(
         await me.log_in()
         page = me.page
         await expect(page.get_by_text("Nothing is on the air.")).to_be_visible()
-        started = await api.start(nginx.url(FIRST), name="Derby")
+        ports, psk = await start(me, nginx.url(FIRST), shots)
+        await page.get_by_role("link", name="I have it").click()
+        await expect(page.get_by_text("Waiting for the picture")).to_be_visible()
+        assert psk not in await page.content()
+        await me.go("/")
         row = page.get_by_role("listitem").filter(has_text="Derby")
         await expect(row.get_by_text("Waiting for the picture")).to_be_visible()
-        async with UdpRelay(started["ports"][0]) as relay:
-            ports = [relay.port, started["ports"][1]]
-            async with RistSender(tmp_path / "sender", ports, started["psk"]) as sender:
+        async with UdpRelay(ports[0]) as relay:
+            through = [relay.port, *ports[1:]]
+            async with RistSender(tmp_path / "sender", through, psk) as sender:
                 await sender.begin(test_file, SENT_S)
                 await expect(row.get_by_text("On the air", exact=True)).to_be_visible(
                     timeout=LIVE_MS
@@ -82,7 +115,7 @@ async def test_a_broadcast_is_watched_changed_and_stopped(
                 await expect(bitrate).not_to_have_attribute("aria-label", before or "")
 
                 relay.there = relay.back = never
-                port = started["ports"][0]
+                port = ports[0]
                 soon = page.get_by_text(re.compile(rf"^The link on port {port} is (silent|down)"))
                 await expect(soon.first).to_be_visible(timeout=ALARM_MS)
                 told = page.get_by_text(f"The link on port {port} is down.")
@@ -94,14 +127,15 @@ async def test_a_broadcast_is_watched_changed_and_stopped(
                 await dialog.get_by_label("Address, with its key").fill(nginx.url(SECOND))
                 await dialog.get_by_role("button", name="Replace", exact=True).click()
                 await expect(page.get_by_role("status")).to_contain_text("has taken the place of")
+                id = page.url.rpartition("/")[2]
                 await api.until(
-                    started["id"],
+                    id,
                     lambda each: each["forwards"][0]["state"] == "live",
                     "the second destination is live",
                 )
                 for text in (await me.source(), await page.content()):
                     assert "canary" not in text
-                    assert started["psk"] not in text
+                    assert psk not in text
 
                 await page.get_by_role("button", name="Stop the broadcast").click()
                 await page.get_by_role("button", name="Keep it on the air").click()
@@ -190,6 +224,65 @@ async def test_who_is_not_logged_in_sees_the_login_and_nothing_else(
         assert await page.context.cookies() == []
         kept = {"Authorization": f"Bearer {cookie['value']}"}
         assert (await api.http.get("/api/auth/me", headers=kept)).status_code == 401
+
+
+PAGES = {
+    "/alerts": "Alerts",
+    "/past": "Past broadcasts",
+    "/senders": "Senders",
+    "/destinations": "Destinations",
+    "/hosts": "Hosts",
+    "/people": "Users",
+    "/events": "Events",
+    "/settings": "Settings",
+}
+
+
+async def test_each_page_is_for_everybody(here: Place, browser: Browser, shots: Path) -> None:
+    async with (
+        StrataUp(here) as one,
+        await one.log_in() as api,
+        visitor(browser, one.url) as me,
+    ):
+        stopped = await api.start(record=True, name="Derby")
+        await api.stop(stopped["id"])
+        await me.log_in()
+        page = me.page
+        for path, title in PAGES.items():
+            await me.go(path)
+            await expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+            await expect(page.get_by_text("One moment")).to_have_count(0)
+            await me.shoot(shots, path.strip("/"))
+
+        await me.go("/destinations")
+        await page.get_by_role("button", name="Add a destination").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Name").fill("Channel")
+        await dialog.get_by_label("Address").fill("rtmp://192.0.2.1/live")
+        await dialog.get_by_label("Stream key").fill("canary-key")
+        await dialog.get_by_role("button", name="Add a destination").click()
+        await expect(page.get_by_text("Channel was added")).to_be_visible()
+        await expect(page.get_by_role("cell", name="rtmp://192.0.2.1/live/****")).to_be_visible()
+        await me.shoot(shots, "destinations-some")
+
+        await me.go("/senders")
+        await page.get_by_role("button", name="Add a sender").click()
+        await page.get_by_role("dialog").get_by_label("Name").fill("The van")
+        await page.get_by_role("dialog").get_by_role("button", name="Add a sender").click()
+        await expect(page.get_by_text("Let The van in")).to_be_visible()
+        token = await page.get_by_label("Token", exact=True).text_content()
+        assert token
+        await me.shoot(shots, "sender-token")
+        await page.get_by_role("button", name="I have it").click()
+        await expect(page.get_by_text("Waits for its box")).to_be_visible()
+        await me.shoot(shots, "senders-some")
+        for text in (await page.content(), await me.source()):
+            assert token not in text
+            assert "canary-key" not in text
+        await me.go("/senders")
+        await expect(page.get_by_text("Waits for its box")).to_be_visible()
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
 
 
 async def test_a_page_is_there_again_when_the_control_plane_is(

@@ -172,11 +172,16 @@ def target(text: str) -> str:
 
 
 def _is_from_here(connection: HTTPConnection) -> bool:
-    """Whether a page of ours sends that; what is no browser does not say."""
+    """Whether a page of ours sends that, or what is no browser and does not say.
+
+    Browsers tell the site outright where they trust the connection, and else the origin; of that
+    some proxies' policies leave only ``null``, which says nothing and is refused.
+    """
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
     origin = connection.headers.get("origin")
-    if origin is None or origin == "null":
-        return origin is None
-    return urlsplit(origin).netloc == connection.headers.get("host")
+    return origin is None or urlsplit(origin).netloc == connection.headers.get("host")
 
 
 def _page(html: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -48,11 +48,11 @@ class Panel(Element):
         self._asked = 0
         self._is_sending = False
         self.on("ask", self._on_ask)
-        seat.overview.add_page(self._on_tick, self.hear)
+        seat.overview.add_page(self._on_tick, self._on_news)
         self.client.on_delete(self._leave)
 
     def _leave(self) -> None:
-        self.seat.overview.drop_page(self._on_tick, self.hear)
+        self.seat.overview.drop_page(self._on_tick, self._on_news)
 
     # What is told by ourselves.
 
@@ -63,8 +63,12 @@ class Panel(Element):
     def hear(self, news: News) -> None:
         """Something was told."""
 
+    def _on_news(self, news: News) -> None:
+        if self.client.has_socket_connection and not self.seat.has_ended:
+            self.hear(news)
+
     def _on_tick(self) -> None:
-        if not self.client.has_socket_connection or self._is_sending:
+        if not self.client.has_socket_connection or self._is_sending or self.seat.has_ended:
             return
         told = self.tick()
         if told is not None:

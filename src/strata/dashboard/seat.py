@@ -10,6 +10,7 @@ from starlette.requests import Request
 from strata.control.platform import Platform
 from strata.control.roles import User
 from strata.dashboard.overview import Overview
+from strata.errors import NotAllowed
 from strata.secrets import Secret
 
 KEY: Final = "strata.seat"
@@ -21,12 +22,14 @@ class Seat:
     """
     Attributes:
         user: as it was when last looked at; what is done asks anew.
+        has_ended: whether the login has; nothing is told any more.
     """
 
     platform: Platform
     overview: Overview
     token: Secret
     user: User
+    has_ended: bool = False
 
     async def ask(self) -> User:
         """Who that is now.
@@ -34,7 +37,11 @@ class Seat:
         Raises:
             NotAllowed: the login has ended.
         """
-        self.user = await self.platform.logins.user_of(self.token.reveal())
+        try:
+            self.user = await self.platform.logins.user_of(self.token.reveal())
+        except NotAllowed:
+            self.has_ended = True
+            raise
         return self.user
 
     @property

@@ -190,6 +190,24 @@ def test_a_login_leads_to_a_page_of_ours(text: str, leads_to: str) -> None:
     assert target(text) == leads_to
 
 
+@pytest.mark.parametrize(
+    ("headers", "is_ours"),
+    [
+        ({"sec-fetch-site": "same-origin", "origin": "null"}, True),
+        ({"sec-fetch-site": "none"}, True),
+        ({"sec-fetch-site": "same-site", "origin": "http://test"}, False),
+        ({"sec-fetch-site": "cross-site"}, False),
+        ({"origin": "http://test"}, True),
+        ({"origin": "http://test:81"}, False),
+        ({"origin": "null"}, False),
+    ],
+)
+def test_what_a_browser_says_of_where_it_is(headers: dict[str, str], is_ours: bool) -> None:
+    raw = [(key.encode(), value.encode()) for key, value in {"host": "test", **headers}.items()]
+    scope = {"type": "http", "headers": raw, "path": "/", "query_string": b""}
+    assert module._is_from_here(HTTPConnection(scope)) is is_ours
+
+
 def test_a_program_that_is_no_browser_says_nothing_of_where_it_is() -> None:
     scope = {"type": "http", "headers": [(b"host", b"test")], "path": "/", "query_string": b""}
     assert module._is_from_here(HTTPConnection(scope))

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from nicegui.client import Client
 
 from strata.control import tables
+from strata.control.bus import News
 from strata.control.roles import User
+from strata.control.users import Changes
 from strata.dashboard import alarms
+from strata.dashboard import shell as module
 from strata.dashboard.overview import Overview
 from strata.dashboard.seat import Seat
 from strata.dashboard.shell import AlertsPanel, Shell
-from unit.control.stage import OTHER, OWNER, PASSWORD, VIEWER, Stage
+from unit.control.stage import ADMIN, DEADLINE_S, OTHER, OWNER, PASSWORD, VIEWER, Stage
 from unit.control.test_alerts import FAILED, on_air
 from unit.dashboard.views import BEGUN
 
@@ -86,6 +90,36 @@ async def test_what_is_over_is_in_the_history(stage: Stage, client: Client) -> N
     [alert], _ = await page._answer("look", {})
     assert alert["cleared"] is not None
     assert alert["name"] == "Derby", "also of a stream that is no longer on the wall"
+
+
+async def test_the_end_of_a_login_ends_its_pages(
+    stage: Stage, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await shell(stage, client)
+    opened: list[str] = []
+    monkeypatch.setattr(one.client, "open", opened.append)
+    await one._keep_rights()
+    assert (opened, one.seat.has_ended) == ([], False)
+    await stage.platform.logins.log_out(one.seat.token.reveal())
+    for _ in range(module.RIGHTS_TICKS):
+        one.tick()
+    async with asyncio.timeout(DEADLINE_S):
+        while not opened:
+            await asyncio.sleep(0.01)
+    assert opened == ["/login"]
+    sent: list[Any] = []
+    monkeypatch.setattr(one, "send", lambda what, data: sent.append(what))
+    monkeypatch.setattr(type(one.client), "has_socket_connection", True)
+    one._on_tick()
+    one._on_news(News("alerts", "alert_raised", None, OWNER.id))
+    assert sent == [], "nothing is told to who is no longer logged in"
+
+
+async def test_a_page_follows_what_its_user_may_see(stage: Stage, client: Client) -> None:
+    one = await shell(stage, client)
+    await stage.platform.users.change(ADMIN, OWNER.id, Changes(role="viewer"))
+    await one._keep_rights()
+    assert one.seat.user.role == "viewer"
 
 
 def test_an_alert_of_the_host() -> None:
