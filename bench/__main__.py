@@ -8,7 +8,9 @@ import sys
 from types import FrameType
 from typing import Final
 
-NAMES: Final = ("worker", "host", "control", "faults", "collector", "resilience", "soak")
+NAMES: Final = (
+    *("worker", "host", "control", "pages", "faults", "collector", "resilience", "soak"),
+)
 
 
 def main() -> int:

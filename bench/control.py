@@ -80,8 +80,8 @@ def main(argv: Sequence[str]) -> int:
 
 async def _measure(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sb-", dir="/tmp") as name:
-        async with _control(Path(name)) as (url, pid), _logged_in(url) as http:
-            ids = await _start(http, args.streams)
+        async with running(Path(name)) as (url, pid), logged_in(url) as http:
+            ids = await start(http, args.streams)
             await asyncio.sleep(SETTLE_S)  # until what the starts began has settled
             steady = await _read(http, pid, ids, args)
             _print(f"{args.streams} streams, {args.readers} readers", steady)
@@ -95,7 +95,14 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _control(folder: Path) -> AsyncIterator[tuple[str, int]]:
+async def running(
+    folder: Path, command: Sequence[str] = (sys.executable, "-I", "-m", "strata")
+) -> AsyncIterator[tuple[str, int]]:
+    """A control plane with a host in memory: its address and its process.
+
+    Args:
+        command: what stands for ``strata``.
+    """
     loaded = settings.load(data_dir=folder / "data", host={"runtime_dir": folder / "run"})
     host = MemoryHost(socket_path(loaded))
     await host.start()
@@ -104,7 +111,7 @@ async def _control(folder: Path) -> AsyncIterator[tuple[str, int]]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("STRATA_")}
     process = subprocess.Popen(
         [
-            *(sys.executable, "-I", "-m", "strata", "control"),
+            *(*command, "control"),
             *("--listen", listen, "--data-dir", str(loaded.data_dir)),
         ],
         env=environment
@@ -137,14 +144,14 @@ async def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _logged_in(url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def logged_in(url: str) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30.0) as http:
         answer = await http.post("/api/auth/login", json={"email": EMAIL, "password": PASSWORD})
         http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['token']}"
         yield http
 
 
-async def _start(http: httpx.AsyncClient, count: int) -> list[str]:
+async def start(http: httpx.AsyncClient, count: int) -> list[str]:
     ids = []
     for number in range(count):
         urls = [f"rtmp://127.0.0.1/live/{number}-{each}" for each in range(2)]

@@ -16,6 +16,9 @@ STATS_S: Final = 1.0
 LOAD_S: Final = 5.0
 FORWARDS: Final = 2
 
+PICTURE: Final = bytes(10_000)
+"""Of the size of one; nobody looks at it."""
+
 
 class MemoryHost:
     """Streams that report each second, as workers on the air do."""
@@ -49,6 +52,8 @@ class MemoryHost:
                 return wire.Stopped("user_stop", "stopped on request")
             case wire.List():
                 return wire.Streams([], [], self._load())
+            case wire.Thumbnail():
+                return wire.Picture(PICTURE, 1.0, "live")
             case _:
                 return wire.Done()
 

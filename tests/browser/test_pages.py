@@ -59,6 +59,7 @@ async def start(me: Visitor, url: str, shots: Path) -> tuple[list[int], str]:
     await expect(page.get_by_text("Will not work:").first).to_be_visible()
     begin = page.get_by_role("button", name="Start the broadcast")
     await expect(begin).to_be_disabled()
+    await page.get_by_label("A preview as HLS").check()
     await me.shoot(shots, "start-refused")
     await page.get_by_role("button", name="1 From where").click()
     await page.get_by_label("Picture", exact=True).select_option("h264")
@@ -121,6 +122,11 @@ async def test_a_broadcast_is_watched_changed_and_stopped(
                 told = page.get_by_text(f"The link on port {port} is down.")
                 await expect(told).to_be_visible()
                 await me.shoot(shots, "stream")
+                await page.get_by_role("button", name="Watch the preview").click()
+                await page.wait_for_function(
+                    "document.querySelector('video')?.currentTime > 0", timeout=LIVE_MS
+                )
+                await page.get_by_role("button", name="Show pictures instead").click()
 
                 await page.get_by_role("button", name="Replace 127.0.0.1").first.click()
                 dialog = page.get_by_role("dialog")

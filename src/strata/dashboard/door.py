@@ -34,7 +34,7 @@ COOKIE: Final = "strata_login"
 OURS: Final = frozenset(
     (
         *("", "start", "streams", "past", "alerts", "senders", "destinations", "hosts", "people"),
-        *("events", "settings", "pictures", "_nicegui", "_nicegui_ws"),
+        *("events", "settings", "pictures", "watch", "_nicegui", "_nicegui_ws"),
     )
 )
 """What addresses begin with that are the pages'; any other is nobody's."""

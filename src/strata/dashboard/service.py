@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from nicegui import core, ui
 
 from strata.control.platform import Platform
+from strata.dashboard import pictures
 from strata.dashboard.door import Door
 from strata.dashboard.overview import Overview
-from strata.dashboard.pictures import picture
 
 ICON: Final = Path(__file__).parent / "look" / "icon.svg"
 
@@ -30,7 +30,8 @@ def _prepared() -> FastAPI:
     """NiceGUI, of which there is one in a process, with the pages on it."""
     importlib.import_module("strata.dashboard.pages")  # which registers them
     behind = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    behind.add_route("/pictures/{stream_id}.jpg", picture)
+    behind.add_route("/pictures/{stream_id}.jpg", pictures.picture)
+    behind.add_route("/watch/{stream_id}/index.m3u8", pictures.playlist)
     core.app.storage.max_tab_storage_age = TAB_S
     # A bar at the top for each picture that is fetched would be a light that always flickers.
     core.app.config.quasar_config["loadingBar"]["skipHijack"] = True

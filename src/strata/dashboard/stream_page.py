@@ -17,6 +17,9 @@ from strata.errors import BadArguments
 from strata.wire.worker import Stats
 
 URL_MAX: Final = 2048
+PREVIEW: Final = "preview"
+"""What the forward is called that a start with a preview makes."""
+
 TYPES_LEFT_OUT: Final = frozenset(("alarms", "forwards_settled"))
 """Of events: what the host said, word by word; alerts tell the same in words."""
 
@@ -86,6 +89,7 @@ class StreamPanel(Panel, component="parts/stream.js"):
             "head": head,
             "numbers": rows.numbers(stats),
             "runs": view.row.state in lifecycle.RUNNING,
+            "preview": any(each.name == PREVIEW for each in view.forwards.values()),
             "slateHeld": live is not None and live.is_slate_held,
             "buffer": round(stats.buffer_ms) if stats and stats.buffer_ms is not None else None,
             "quality": round(stats.flow.quality_percent, 2) if stats else None,

@@ -25,6 +25,7 @@ export default {
     points: [],
     events: [],
     picture: null,
+    watching: "",
     problem: "",
     done: "",
     busy: "",
@@ -145,6 +146,17 @@ export default {
         // the next one tries again
       }
     },
+    watch() {
+      this.watching = this.watching ? "" : `/watch/${this.head.id}/index.m3u8`;
+      this.problem = "";
+    },
+    unwatchable() {
+      if (!this.watching) return;
+      this.watching = "";
+      this.problem =
+        "The preview cannot be played here yet. It is there some seconds after the picture; Firefox " +
+        "cannot play it by itself: use Chromium, Chrome, Edge or Safari, or VLC.";
+    },
     age() {
       return span((this.head.ended ?? this.now + this.ahead) - this.head.begun);
     },
@@ -237,9 +249,14 @@ export default {
         <p v-if="problem" class="problem" role="alert">{{ problem }}</p>
 
         <div class="top">
-          <div class="picture big"><img v-if="head.picture && picture" :src="picture"
-            :alt="'What is on the air now, of ' + head.name">
+          <div><div class="picture big"><video v-if="watching" ref="video" :src="watching" controls
+              autoplay muted playsinline :aria-label="'The preview of ' + head.name"
+              @error="unwatchable"></video>
+            <img v-else-if="head.picture && picture" :src="picture"
+              :alt="'What is on the air now, of ' + head.name">
             <span v-else>{{ head.picture ? "" : "Nothing to be seen" }}</span></div>
+            <button v-if="told.preview && told.runs" class="button" type="button" @click="watch">
+              {{ watching ? "Show pictures instead" : "Watch the preview" }}</button></div>
           <div class="now">
             <ul class="troubles" v-if="head.troubles.length" aria-label="What is wrong">
               <li v-for="(each, at) in head.troubles" :key="at" :class="each.grave ? 'bad' : 'warn'">
