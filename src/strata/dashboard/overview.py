@@ -19,6 +19,7 @@ from strata.control.bus import News
 from strata.control.following import What
 from strata.control.platform import Platform
 from strata.control.roles import User
+from strata.control.streams import View
 from strata.dashboard import rows
 from strata.dashboard.rows import Head, Numbers
 from strata.errors import StoreUnavailable
@@ -110,6 +111,8 @@ class Overview:
                 await self._failed.wait()
             except StoreUnavailable:
                 log.warning("the database is away; the pages show streams once it is back")
+            except Exception:  # a border: pages that stand still would seem to say that all is well
+                log.exception("the pages could not be given the streams; they are in a moment")
             await asyncio.sleep(AGAIN_S)
 
     async def _begin(self) -> None:
@@ -132,7 +135,7 @@ class Overview:
             self.entries.pop(row.id, None)
             self._is_sorted = False
             return
-        head = rows.head(view)
+        head = self._head(view)
         entry = self.entries.get(row.id)
         if entry is None:
             self.entries[row.id] = entry = Entry(row, head, rows.UNKNOWN)
@@ -145,6 +148,13 @@ class Overview:
         if entry.head != head:
             self._is_sorted = self._is_sorted and rows.rank(entry.head) == rows.rank(head)
             entry.head = head
+
+    def _head(self, view: View) -> Head:
+        try:
+            return rows.head(view)
+        except Exception:  # a border: one that cannot be described must not freeze the others
+            log.exception("%s cannot be shown", view.row.id)
+            return rows.unreadable(view.row)
 
     def take_news(self, news: News) -> None:
         for hear in [*self._hearers]:

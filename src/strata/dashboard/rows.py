@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from strata.control import lifecycle, troubles
+from strata.control import lifecycle, tables, troubles
 from strata.control.streams import View
 from strata.control.troubles import Key, Troubles
 from strata.dashboard import words
@@ -97,6 +97,26 @@ def head(view: View) -> Head:
         "ended": millis(row.ended_at),
         "picture": view.live is not None and view.live.program.video != "none",
         "media": media(view),
+    }
+
+
+def unreadable(row: tables.Stream) -> Head:
+    """Of a stream that we fail to describe: it must not look as if all were well."""
+    return {
+        "id": row.id,
+        "name": row.name or "Without a name",
+        "tone": "bad",
+        "word": "Not known",
+        "onAir": False,
+        "note": "An internal failure: this page cannot tell how it is. The broadcast itself is not "
+        "touched by that; the control plane's log has the details.",
+        "troubles": [],
+        "more": 0,
+        "forwards": [],
+        "begun": millis(row.created_at),
+        "ended": millis(row.ended_at),
+        "picture": False,
+        "media": "",
     }
 
 

@@ -96,6 +96,21 @@ KINDS: Final[dict[str, Kind]] = {
         "The other links carry the picture. Modems often come back within seconds.",
         "Wait a moment: after five seconds it counts as down.",
     ),
+    "sender_offline": Kind(
+        "The sender is not connected",
+        "Its picture may still come; it cannot be told anything.",
+        "Call the crew if it does not come back within a minute.",
+    ),
+    "sender_ended": Kind(
+        "The sender has stopped by itself",
+        "No picture will come until it is told to send again.",
+        "Mend what it says, stop the broadcast and start it again.",
+    ),
+    "sender_refused": Kind(
+        "The sender will not send",
+        "No picture will come from it.",
+        "Mend what it says, stop the broadcast and start it again.",
+    ),
     "forward_retrying": Kind(
         "A destination takes no picture",
         "It is tried again and again; the others are not affected.",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from strata.control import following
+from strata.control.streams import View
 from strata.dashboard import overview as module
 from strata.dashboard.overview import Overview
 from unit.control.stage import ADMIN, DEADLINE_S, OTHER, OWNER, Stage
@@ -108,6 +109,30 @@ async def test_pages_are_called_each_second_and_told_what_is_told(
     assert (ticks, len(heard)) == ([], count)
 
 
+async def test_one_that_cannot_be_described_is_not_shown_as_fine(
+    stage: Stage, overview: Overview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overview.start()
+    whole = await on_air(stage)
+    await until(lambda: whole in overview.entries)
+    describe = module.rows.head
+
+    def fail(view: View) -> Any:
+        if view.row.id != whole:
+            raise ZeroDivisionError
+        return describe(view)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module.rows, "head", fail)
+        id = (await stage.begin()).row.id
+        await until(lambda: id in overview.entries)
+        head = overview.entries[id].head
+        assert (head["tone"], head["word"]) == ("bad", "Not known")
+        assert head.keys() == overview.entries[whole].head.keys()
+    await stage.hear(id, stats(link(15000)))
+    await until(lambda: overview.entries[id].head["tone"] == "wait")
+
+
 async def test_a_failure_of_ours_is_over_soon(
     stage: Stage, overview: Overview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +143,7 @@ async def test_a_failure_of_ours_is_over_soon(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(module.rows, "head", fail)
+        broken.setattr(overview, "_head", fail)
         id = (await stage.begin()).row.id
         await until(lambda: not overview._platform.following._followers)
     await until(lambda: id in overview.entries)

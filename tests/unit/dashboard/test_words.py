@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from strata.control import lifecycle
 from strata.control.troubles import Key
 from strata.dashboard import rows, words
+from strata.wire import host
 from strata.wire import worker as wire
 from unit.dashboard.views import LIVE, PICTURE, RECEIVING, RETRYING, SLATE, link, stats, view
+from unit.test_operations_doc import alert_kinds
 
 ON_AIR = (RECEIVING, PICTURE, LIVE)
 
@@ -56,13 +57,10 @@ def test_nothing_is_fine_that_is_not() -> None:
             assert said.tone != "good"
 
 
-def test_each_kind_of_trouble_that_control_knows_has_words() -> None:
-    source = Path(words.__file__).parents[1] / "control" / "troubles.py"
-    told = re.search(r"kind: for programs\.(.*?)forward: which", source.read_text(), re.DOTALL)
-    assert told is not None
-    kinds = set(re.findall(r"``(\w+)``", told[1]))
-    assert len(kinds) > 10
-    assert kinds <= words.KINDS.keys()
+def test_each_alert_and_each_end_has_words() -> None:
+    assert alert_kinds() <= words.KINDS.keys()
+    ends = {*get_args(host.EndReason), *lifecycle.FAILURES, "sender_lost"}
+    assert ends == words.REASONS.keys()
 
 
 def test_each_state_has_words() -> None:
