@@ -118,12 +118,20 @@ export default {
         }
         this.started = started;
         this.addresses = [];
+        addEventListener("beforeunload", this.hold);
         this.$nextTick(() => this.$refs.told?.focus());
       } catch (problem) {
         this.problem = problem.message;
       } finally {
         this.busy = "";
       }
+    },
+    // What is on the screen is told once: a browser asks before it throws it away.
+    hold(event) {
+      event.preventDefault();
+    },
+    letGo() {
+      removeEventListener("beforeunload", this.hold);
     },
     more() {
       this.addresses.push({ key: ++made, url: "" });
@@ -267,8 +275,8 @@ export default {
           <figure v-for="each in started.recipe.codes" :key="each.address">
             <img :src="each.image" :alt="'QR code with address and key of ' + each.address">
             <figcaption>{{ each.address }}</figcaption></figure></div></section>
-        <div class="acts"><a class="button main" :href="'/streams/' + started.id">
-          I have it: go to the broadcast</a></div>
+        <div class="acts"><a class="button main" :href="'/streams/' + started.id"
+          @click="letGo">I have it: go to the broadcast</a></div>
       </template>
     </section>`,
 };
