@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 FIRST, SECOND = "canary-first-key", "canary-second-key"
 SENT_S = 150.0
+PRIVATE = {"STRATA_FORWARD__ALLOW_PRIVATE": "true"}
 LIVE_MS = 10_000
 ALARM_MS = 5_000
 
@@ -79,10 +80,9 @@ async def start(me: Visitor, url: str, shots: Path) -> tuple[list[int], str]:
 async def test_a_broadcast_is_watched_changed_and_stopped(
     here: Place, browser: Browser, tmp_path: Path, test_file: Path, shots: Path
 ) -> None:
-    private = {"STRATA_FORWARD__ALLOW_PRIVATE": "true"}
     async with (
         Nginx(tmp_path / "nginx") as nginx,
-        StrataUp(here, environment=private) as one,
+        StrataUp(here, environment=PRIVATE) as one,
         await one.log_in() as api,
         visitor(browser, one.url) as me,
     ):
@@ -246,7 +246,7 @@ PAGES = {
 
 async def test_each_page_is_for_everybody(here: Place, browser: Browser, shots: Path) -> None:
     async with (
-        StrataUp(here) as one,
+        StrataUp(here, environment=PRIVATE) as one,
         await one.log_in() as api,
         visitor(browser, one.url) as me,
     ):
