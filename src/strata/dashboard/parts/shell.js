@@ -140,7 +140,7 @@ export default {
       <nav aria-label="Pages">
         <a v-for="page in pages" :key="page.key" :href="page.href"
           :aria-current="page.key === here ? 'page' : null">{{ page.text }}
-          <b v-if="page.key === 'alerts' && alerts.length" :class="['count', { urgent: urgent.length }]">
+          <b v-if="page.key === 'alerts' && alerts.length" :class="['count', { loud: urgent.length }]">
             {{ alerts.length }}</b></a>
       </nav>
       <div class="who">
