@@ -72,7 +72,7 @@ def load(kind: type[Some], config: Path | None, flags: dict[str, Any], form: str
         return kind(**flags)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+            ": ".join(filter(None, (".".join(map(str, item["loc"])), item["msg"])))
             for item in error.errors(include_input=False, include_url=False)
         ]
         raise BadArguments("these settings cannot be used: " + "; ".join(lines)) from None
