@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
@@ -17,7 +19,7 @@ from urllib.parse import urlsplit
 import strata
 from strata import logs
 from strata.errors import BadArguments, StrataError
-from strata.secrets import Secret
+from strata.secrets import Secret, keep_out_of_core_files
 
 log = logging.getLogger(__name__)
 
@@ -35,16 +37,31 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main() -> NoReturn:
-    """Sends until SIGTERM or SIGINT."""
+    """Runs until SIGTERM or SIGINT: told by control, or, with ``--to``, by hand."""
+    keep_out_of_core_files()
     try:
         args = _parser().parse_args()
         logs.set_up(PROG)
-        _send(args, _read_psk(args.secrets_stdin))
-        status = 0
+        if args.to:
+            _send(args, _read_psk(args.secrets_stdin))
+            status = 0
+        else:
+            status = _serve(args.config)
     except StrataError as error:
         print(f"{PROG}: error: {error.message}", file=sys.stderr, flush=True)
         status = error.exit_status
     sys.exit(status)
+
+
+def _serve(config: Path | None) -> int:
+    from strata.sender import program
+
+    settings, identity = program.load(config)
+    # Not asyncio.run(): it waits for threads, and a name server that does not answer holds one.
+    status = asyncio.new_event_loop().run_until_complete(program.run(settings, identity))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _send(args: argparse.Namespace, psk: Secret) -> None:
@@ -133,18 +150,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROG,
         allow_abbrev=False,
-        description="Sends a test picture with clock, frame number and tone over bonded RIST.",
+        description="Does in the field what the control plane tells it to. With --to it needs "
+        "none: then it sends a test picture with clock, frame number and tone over bonded RIST.",
+        epilog="exit status: 0 stopped on request; 2 wrong arguments or settings, or not let in; "
+        "4 a part of the installation is missing; 70 an internal failure",
     )
     add = parser.add_argument
     add("--version", action="version", version=f"{PROG} {strata.__version__}")
     add(
-        "--to",
-        action="append",
-        required=True,
-        type=_link,
-        metavar="rist://HOST:PORT",
-        help="one per link",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings in TOML, see deploy/sender.toml; or STRATA_SENDER_... in the environment",
     )
+    add = parser.add_argument_group("by hand").add_argument
+    add("--to", action="append", type=_link, metavar="rist://HOST:PORT", help="one per link")
     add("--secrets-stdin", action="store_true", help='read {"psk": "..."} as one JSON line')
     add("--size", type=_size, default=(1280, 720), metavar="WxH")
     add("--fps", type=int, default=25, choices=(24, 25, 30, 50, 60))

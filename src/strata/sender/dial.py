@@ -1,0 +1,136 @@
+"""The way to control: a WebSocket over TLS, dialled from here, always."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidStatus,
+    ProxyError,
+    WebSocketException,
+)
+
+import strata
+from strata.errors import BadArguments
+from strata.sender.connection import Gone
+from strata.sender.settings import SenderSettings, is_loopback
+from strata.wire import agent as wire
+
+OPEN_DEADLINE_S: Final = 20.0
+"""Name, TCP, TLS and the first answer, over a link that is full of media."""
+PING_INTERVAL_S: Final = 10.0
+PING_DEADLINE_S: Final = 15.0
+CLOSE_DEADLINE_S: Final = 2.0
+OTHER_ADDRESS_S: Final = 0.5
+"""Before the next address of the name is tried beside the first: one kind may lead nowhere."""
+
+_quiet = logging.getLogger("strata.websocket")
+_quiet.setLevel(logging.WARNING)
+
+WORDS: Final = {
+    1000: "control closed the connection",
+    1001: "control closed the connection",
+    1009: "something that was said was too long",
+    1011: "no answer to a ping, or control failed",
+    1012: "control ends or is being restarted",
+    wire.CLOSE_LATE: "control says that it waited too long",
+    wire.CLOSE_TOO_MANY: "control says that too much was said",
+}
+
+
+class Unreachable(Exception):
+    """Control was not reached; the message says why, for a log."""
+
+
+class WebSocket:
+    """As :class:`strata.sender.connection.Socket`."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed:
+            raise self._gone() from None
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._connection.send(text)
+        except ConnectionClosed:
+            raise self._gone() from None
+
+    async def close(self, code: int) -> None:
+        await self._connection.close(code)
+
+    def _gone(self) -> Gone:
+        code = self._connection.close_code or 1006
+        return Gone(code, WORDS.get(code) or self._connection.close_reason or "it broke")
+
+
+async def dial(settings: SenderSettings) -> WebSocket:
+    """An open connection.
+
+    Raises:
+        Unreachable: there is none.
+        BadArguments: the settings are wrong.
+    """
+    url = settings.url
+    parts = urlsplit(url)
+    try:
+        return WebSocket(
+            await connect(
+                url,
+                ssl=trust(settings.ca_file) if parts.scheme == "wss" else None,
+                # Of the environment, but for this machine itself.
+                proxy=None if is_loopback(parts.hostname or "") else True,
+                open_timeout=OPEN_DEADLINE_S,
+                ping_interval=PING_INTERVAL_S,
+                ping_timeout=PING_DEADLINE_S,
+                close_timeout=CLOSE_DEADLINE_S,
+                happy_eyeballs_delay=OTHER_ADDRESS_S,
+                max_size=wire.MAX_FRAME_BYTES,
+                compression=None,  # what is said is short, and memory is not
+                user_agent_header=f"strata-sender/{strata.__version__}",
+                logger=_quiet,
+            )
+        )
+    except ssl.SSLCertVerificationError as error:
+        raise Unreachable(
+            f"its certificate cannot be trusted ({error.verify_message}); see that the name in "
+            "control is the one in the certificate, that the clock of this machine is right, and "
+            "name a private authority as ca_file"
+        ) from None
+    except InvalidStatus as error:
+        raise Unreachable(
+            f"it answers {error.response.status_code} where agents dial in; see whether control "
+            "names a control plane, and whether the proxy before it passes WebSockets on"
+        ) from None
+    except TimeoutError:
+        raise Unreachable(f"it does not answer within {OPEN_DEADLINE_S:g} s") from None
+    except socket.gaierror as error:
+        raise Unreachable(f"{parts.hostname} has no address here ({error.strerror})") from None
+    except ProxyError as error:
+        raise Unreachable(f"the proxy of the environment does not help: {error}") from None
+    except (OSError, WebSocketException, EOFError) as error:
+        raise Unreachable(str(error) or type(error).__name__) from None
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Who may prove that it is control. There is no way to go without: tokens and keys travel."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise BadArguments(
+                f"ca_file {ca_file} holds no certificates that can be read: {error}"
+            ) from None
+    return context
