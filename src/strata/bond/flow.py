@@ -118,6 +118,7 @@ class Flow:
     Attributes:
         links: by id.
         heard_at: when anything came from the receiver, over any link; -inf: never.
+        begun_at: when the first link had answered; None: not yet.
         wants_key: media was dropped; nothing goes out until a key frame comes.
     """
 
@@ -148,7 +149,7 @@ class Flow:
         self._turns = Turns()
         self._pace = _Pace()
         self._next_look = now
-        self._begun_at: float | None = None
+        self.begun_at: float | None = None
 
     # What happens.
 
@@ -204,9 +205,9 @@ class Flow:
         if not any(link.state == "up" for link in self.links.values()):
             self._drop_late(now)
             return out
-        if self._begun_at is None:
-            self._begun_at = now
-        if now - self._begun_at < LEAD_S:
+        if self.begun_at is None:
+            self.begun_at = now
+        if now - self.begun_at < LEAD_S:
             self._send(now, _Waiting(now, NULL_PACKETS, False), out)
             return out
         self._drop_late(now)

@@ -60,6 +60,9 @@ class Bond:
 
     It has no task of its own: whoever has media calls :meth:`pump` each 10 ms.
 
+    Attributes:
+        sent_bytes: of UDP payload, over all links that there ever were.
+
     Args:
         aes_bits: 128 or 256.
         buffer_ms: the receiver's recovery buffer.
@@ -81,6 +84,7 @@ class Bond:
         )
         self._ways: dict[str, tuple[Way, socket.socket]] = {}
         self._troubles: dict[str, str] = {}
+        self.sent_bytes = 0
 
     async def add(self, way: Way) -> None:
         """Another link; it is used once the receiver has answered on it.
@@ -126,6 +130,11 @@ class Bond:
         """Sends what is due."""
         for id, datagram in self.flow.due(time.monotonic()):
             self._send(id, datagram)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the receiver has answered on any link: media can go out."""
+        return any(link.state == "up" for link in self.flow.links.values())
 
     def silent_s(self) -> float:
         """For how long nothing has come from the receiver, over any link."""
@@ -178,6 +187,7 @@ class Bond:
         except OSError as error:
             self._tell(id, error)
         else:
+            self.sent_bytes += len(datagram)
             if id in self._troubles:
                 del self._troubles[id]
                 log.info("link %s takes packets again", id)
