@@ -24,6 +24,10 @@ Out: TypeAlias = tuple[str, bytes]
 
 WAIT_SHARE: Final = 0.5
 """Of the buffer: what has waited for longer would come too late, with its repair."""
+KEY_S: Final = 12.0
+"""Media without a key frame for so long has none: what follows is as good as what was left out."""
+BEGIN_S: Final = 1.0
+"""What had to wait for the first link is caught up with within this."""
 PACE_S: Final = 0.15
 """What comes at once, such as a key frame, goes out over about so long."""
 PACE_ROOM: Final = 1.3
@@ -150,6 +154,7 @@ class Flow:
         self._pace = _Pace()
         self._next_look = now
         self.begun_at: float | None = None
+        self._key_at = -math.inf
 
     # What happens.
 
@@ -169,7 +174,9 @@ class Flow:
         """
         self.counters.written += 1
         self._pace.count(len(payload) + packets.OVERHEAD)
-        if self.wants_key and not is_key:
+        if is_key:
+            self._key_at = now
+        elif self.wants_key and now - self._key_at < KEY_S:
             self.counters.dropped += 1
             return
         self.wants_key = False
@@ -320,14 +327,19 @@ class Flow:
     def _drop_late(self, now: float) -> None:
         """What cannot be sent in time is not sent: all up to the next key frame, since pictures
         without those before them are no use."""
-        if self.waiting_s(now) <= WAIT_SHARE * self._buffer_s:
+        limit_s = WAIT_SHARE * self._buffer_s
+        if self.begun_at is not None and now - self.begun_at < BEGIN_S:
+            limit_s += LEAD_S + PACE_S
+        if self.waiting_s(now) <= limit_s:
             return
-        self.counters.dropped += 1
-        self._waiting.popleft()
-        while self._waiting and not self._waiting[0].is_key:
-            self._waiting.popleft()
+        has_keys = now - self._key_at < KEY_S
+        while self._waiting and now - self._waiting[0].at > limit_s:
             self.counters.dropped += 1
-        self.wants_key = not self._waiting
+            self._waiting.popleft()
+        while has_keys and self._waiting and not self._waiting[0].is_key:
+            self.counters.dropped += 1
+            self._waiting.popleft()
+        self.wants_key = has_keys and not self._waiting
 
     # Repair.
 

@@ -11,11 +11,14 @@ import strata
 from strata.alone import Alone
 from strata.ending import Ending
 from strata.errors import StrataError
+from strata.impair.profile import Profile
 from strata.secrets import Secret
 from strata.sender import settings as settings_module
 from strata.sender.agent import Agent
 from strata.sender.identity import Identity
 from strata.sender.interfaces import Watch
+from strata.sender.network import Interfaces
+from strata.sender.rehearsal import Rehearsed
 from strata.sender.settings import SenderSettings
 from strata.tasks import TaskGroup
 
@@ -42,7 +45,9 @@ def load(config: Path | None) -> tuple[SenderSettings, Identity]:
     return settings, identity
 
 
-async def run(settings: SenderSettings, identity: Identity) -> int:
+async def run(
+    settings: SenderSettings, identity: Identity, rehearsed: Profile | None = None
+) -> int:
     """Runs until a signal comes; returns the exit status.
 
     Raises:
@@ -67,7 +72,8 @@ async def run(settings: SenderSettings, identity: Identity) -> int:
     tasks = TaskGroup(fail)
     async with lock:
         watch = Watch()
-        agent = Agent(settings, identity, watch, beginning(watch))
+        network = Rehearsed(rehearsed) if rehearsed is not None else Interfaces(settings, watch)
+        agent = Agent(settings, identity, watch, beginning(network))
         tasks.spawn("network", watch.run())
         tasks.spawn("agent", serve(agent))
         ended = tasks.spawn("ending", ending.wait())
@@ -75,6 +81,8 @@ async def run(settings: SenderSettings, identity: Identity) -> int:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         ending.close()
         await agent.close(WHY)
+        if isinstance(network, Rehearsed):
+            await network.close()
         await tasks.close()
     if failed.done():
         return await failed
