@@ -24,6 +24,8 @@ Out: TypeAlias = tuple[str, bytes]
 
 WAIT_SHARE: Final = 0.5
 """Of the buffer: what has waited for longer would come too late, with its repair."""
+KEY_MAX_S: Final = 0.5
+"""No key frame takes longer to be written: where all pictures are key frames, another one begins."""
 PACE_S: Final = 0.15
 """What comes at once, such as a key frame, goes out over about so long."""
 PACE_ROOM: Final = 1.3
@@ -50,9 +52,12 @@ where links differ that is not what was sent first. librist 0.2.7 delivers the f
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
+    """``begins``: it is the first of a key frame."""
+
     at: float
     payload: bytes
     is_key: bool
+    begins: bool
 
 
 @dataclass(slots=True)
@@ -134,6 +139,8 @@ class Flow:
         self.counters = Counters()
         self.heard_at = -math.inf
         self.wants_key = False
+        self._was_key = False
+        self._key_at = -math.inf
         self._sealer = sealer
         self._flow_id = flow_id
         self._name = name.encode()[:64]
@@ -168,11 +175,15 @@ class Flow:
         """
         self.counters.written += 1
         self._pace.count(len(payload) + packets.OVERHEAD)
-        if self.wants_key and not is_key:
+        begins = is_key and (not self._was_key or now - self._key_at > KEY_MAX_S)
+        self._was_key = is_key
+        if begins:
+            self._key_at = now
+        if self.wants_key and not begins:
             self.counters.dropped += 1
             return
         self.wants_key = False
-        self._waiting.append(_Waiting(now, payload, is_key))
+        self._waiting.append(_Waiting(now, payload, is_key, begins))
 
     def take(self, now: float, id: str, datagram: bytes) -> list[Out]:
         """Something has come on a link; returns what is to be said to it."""
@@ -207,7 +218,7 @@ class Flow:
         if self._begun_at is None:
             self._begun_at = now
         if now - self._begun_at < LEAD_S:
-            self._send(now, _Waiting(now, NULL_PACKETS, False), out)
+            self._send(now, _Waiting(now, NULL_PACKETS, False, False), out)
             return out
         self._drop_late(now)
         limit_kbps = self._limit_kbps(now)
@@ -323,7 +334,7 @@ class Flow:
             return
         self.counters.dropped += 1
         self._waiting.popleft()
-        while self._waiting and not self._waiting[0].is_key:
+        while self._waiting and not self._waiting[0].begins:
             self._waiting.popleft()
             self.counters.dropped += 1
         self.wants_key = not self._waiting
