@@ -62,7 +62,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Sent:
-    """A packet that may be asked for again."""
+    """A packet that may be asked for again. ``is_due``: it was, and waits for its turn."""
 
     first_at: float
     stamp: int
@@ -70,6 +70,7 @@ class _Sent:
     links: tuple[str, ...]
     at: float
     tries: int = 1
+    is_due: bool = False
 
 
 @dataclass(slots=True)
@@ -219,6 +220,7 @@ class Flow:
             self._begun_at = now
         if now - self._begun_at < LEAD_S:
             self._send(now, _Waiting(now, NULL_PACKETS, False, False), out)
+            self._pace.budget = 0.0  # media does not wait for them
             return out
         self._drop_late(now)
         limit_kbps = self._limit_kbps(now)
@@ -287,7 +289,10 @@ class Flow:
     def _limit_kbps(self, now: float) -> float:
         """How fast it may go out."""
         size = packets.PAYLOAD_MAX + packets.OVERHEAD
-        waiting_bytes = size * (len(self._waiting) + 2 * len(self._again))
+        # With what went out too early: or a packet that comes alone would wait for long.
+        waiting_bytes = size * (len(self._waiting) + 2 * len(self._again)) - min(
+            self._pace.budget, 0.0
+        )
         loss = self._loss(list(self.links.values()))
         wanted = max(
             PACE_ROOM * self.media_kbps * (1 + 2 * loss), waiting_bytes * 8 / 1000 / PACE_S
@@ -347,6 +352,8 @@ class Flow:
             if sent is None:
                 self.counters.too_late += 1
                 continue
+            if sent.is_due:
+                continue
             known = [self.links[id] for id in sent.links if id in self.links]
             # What may still be on its way is not lost: the slower of two links makes the
             # receiver ask too early. It asks again.
@@ -358,12 +365,15 @@ class Flow:
                 link.lose(sent.at, len(sent.payload) + packets.OVERHEAD)
             sent.at = now  # it is counted once, and not asked for twice
             if sent.tries < TRIES_MAX:
+                sent.is_due = True
                 self._again.append(sequence)
 
     def _send_again(self, now: float, out: list[Out]) -> None:
         least = self._pace.budget * (1 - REPAIR_SHARE) if self._waiting else 0.0
         while self._again and self._pace.budget > least:
             sent = self._sent.get(sequence := self._again.popleft())
+            if sent is not None:
+                sent.is_due = False
             if sent is None or now - sent.first_at > self._buffer_s:
                 self.counters.too_late += 1
                 continue

@@ -249,6 +249,7 @@ class World:
         has_bursts: bool = True,
         steers: bool = False,
         joins_later: Iterable[str] = (),
+        first_picture_s: float = 0.0,
         flow_id: int = 0x1234_5678,
         sends: Callable[[float], Sends] | None = None,
     ) -> None:
@@ -274,7 +275,7 @@ class World:
         self._air: list[tuple[float, int, str, bool, bytes]] = []
         self._serial = count()
         self._plans: list[tuple[float, Callable[[], None]]] = []
-        self._next_picture = 0.0
+        self._next_picture = first_picture_s
         self._step = 0
 
     def at(self, second: float, what: Callable[[], None]) -> None:
