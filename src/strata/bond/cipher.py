@@ -21,7 +21,7 @@ from strata.secrets import Secret, psk_problem
 ROUNDS: Final = 1024
 BITS: Final = (128, 256)
 KEYS_KEPT: Final = 16
-"""Of the other end: librist takes a nonce of its own for each link."""
+"""Of the other end, those used last: librist takes a nonce of its own for each link."""
 
 _COUNTER: Final = struct.Struct(">I12x")
 
@@ -69,6 +69,7 @@ class Sealer:
             key = self._theirs[nonce] = self._derive(nonce)
             if len(self._theirs) > KEYS_KEPT:
                 self._theirs.popitem(last=False)
+        self._theirs.move_to_end(nonce)
         key.reset_nonce(_COUNTER.pack(sequence))
         return key.update(sealed)  # in counter mode both ways are the same
 

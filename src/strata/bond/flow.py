@@ -28,6 +28,8 @@ KEY_S: Final = 12.0
 """Media without a key frame for so long has none: what follows is as good as what was left out."""
 BEGIN_S: Final = 1.0
 """What had to wait for the first link is caught up with within this."""
+KEY_MAX_S: Final = 0.5
+"""No key frame takes longer to be written: where all pictures are key frames, another one begins."""
 PACE_S: Final = 0.15
 """What comes at once, such as a key frame, goes out over about so long."""
 PACE_ROOM: Final = 1.3
@@ -54,14 +56,17 @@ where links differ that is not what was sent first. librist 0.2.7 delivers the f
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
+    """``begins``: it is the first of a key frame."""
+
     at: float
     payload: bytes
     is_key: bool
+    begins: bool
 
 
 @dataclass(slots=True)
 class _Sent:
-    """A packet that may be asked for again."""
+    """A packet that may be asked for again. ``is_due``: it was, and waits for its turn."""
 
     first_at: float
     stamp: int
@@ -69,6 +74,7 @@ class _Sent:
     links: tuple[str, ...]
     at: float
     tries: int = 1
+    is_due: bool = False
 
 
 @dataclass(slots=True)
@@ -139,6 +145,8 @@ class Flow:
         self.counters = Counters()
         self.heard_at = -math.inf
         self.wants_key = False
+        self._was_key = False
+        self._key_at = -math.inf
         self._sealer = sealer
         self._flow_id = flow_id
         self._name = name.encode()[:64]
@@ -154,7 +162,6 @@ class Flow:
         self._pace = _Pace()
         self._next_look = now
         self.begun_at: float | None = None
-        self._key_at = -math.inf
 
     # What happens.
 
@@ -174,13 +181,15 @@ class Flow:
         """
         self.counters.written += 1
         self._pace.count(len(payload) + packets.OVERHEAD)
-        if is_key:
+        begins = is_key and (not self._was_key or now - self._key_at > KEY_MAX_S)
+        self._was_key = is_key
+        if begins:
             self._key_at = now
         elif self.wants_key and now - self._key_at < KEY_S:
             self.counters.dropped += 1
             return
         self.wants_key = False
-        self._waiting.append(_Waiting(now, payload, is_key))
+        self._waiting.append(_Waiting(now, payload, is_key, begins))
 
     def take(self, now: float, id: str, datagram: bytes) -> list[Out]:
         """Something has come on a link; returns what is to be said to it."""
@@ -215,7 +224,8 @@ class Flow:
         if self.begun_at is None:
             self.begun_at = now
         if now - self.begun_at < LEAD_S:
-            self._send(now, _Waiting(now, NULL_PACKETS, False), out)
+            self._send(now, _Waiting(now, NULL_PACKETS, False, False), out)
+            self._pace.budget = 0.0  # media does not wait for them
             return out
         self._drop_late(now)
         limit_kbps = self._limit_kbps(now)
@@ -284,7 +294,10 @@ class Flow:
     def _limit_kbps(self, now: float) -> float:
         """How fast it may go out."""
         size = packets.PAYLOAD_MAX + packets.OVERHEAD
-        waiting_bytes = size * (len(self._waiting) + 2 * len(self._again))
+        # With what went out too early: or a packet that comes alone would wait for long.
+        waiting_bytes = size * (len(self._waiting) + 2 * len(self._again)) - min(
+            self._pace.budget, 0.0
+        )
         loss = self._loss(list(self.links.values()))
         wanted = max(
             PACE_ROOM * self.media_kbps * (1 + 2 * loss), waiting_bytes * 8 / 1000 / PACE_S
@@ -336,7 +349,7 @@ class Flow:
         while self._waiting and now - self._waiting[0].at > limit_s:
             self.counters.dropped += 1
             self._waiting.popleft()
-        while has_keys and self._waiting and not self._waiting[0].is_key:
+        while has_keys and self._waiting and not self._waiting[0].begins:
             self.counters.dropped += 1
             self._waiting.popleft()
         self.wants_key = has_keys and not self._waiting
@@ -349,6 +362,8 @@ class Flow:
             if sent is None:
                 self.counters.too_late += 1
                 continue
+            if sent.is_due:
+                continue
             known = [self.links[id] for id in sent.links if id in self.links]
             # What may still be on its way is not lost: the slower of two links makes the
             # receiver ask too early. It asks again.
@@ -360,12 +375,15 @@ class Flow:
                 link.lose(sent.at, len(sent.payload) + packets.OVERHEAD)
             sent.at = now  # it is counted once, and not asked for twice
             if sent.tries < TRIES_MAX:
+                sent.is_due = True
                 self._again.append(sequence)
 
     def _send_again(self, now: float, out: list[Out]) -> None:
         least = self._pace.budget * (1 - REPAIR_SHARE) if self._waiting else 0.0
         while self._again and self._pace.budget > least:
             sent = self._sent.get(sequence := self._again.popleft())
+            if sent is not None:
+                sent.is_due = False
             if sent is None or now - sent.first_at > self._buffer_s:
                 self.counters.too_late += 1
                 continue
