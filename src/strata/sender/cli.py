@@ -58,7 +58,11 @@ def _serve(config: Path | None) -> int:
 
     settings, identity = program.load(config)
     # Not asyncio.run(): it waits for threads, and a name server that does not answer holds one.
-    status = asyncio.new_event_loop().run_until_complete(program.run(settings, identity))
+    loop = asyncio.new_event_loop()
+    try:
+        status = loop.run_until_complete(program.run(settings, identity))
+    finally:
+        loop.close()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -157,14 +161,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--version", action="version", version=f"{PROG} {strata.__version__}")
-    add(
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
         help="settings in TOML, see deploy/sender.toml; or STRATA_SENDER_... in the environment",
     )
-    add = parser.add_argument_group("by hand").add_argument
-    add("--to", action="append", type=_link, metavar="rist://HOST:PORT", help="one per link")
+    way.add_argument(
+        "--to",
+        action="append",
+        type=_link,
+        metavar="rist://HOST:PORT",
+        help="send by hand: one per link; the options below are for that",
+    )
     add("--secrets-stdin", action="store_true", help='read {"psk": "..."} as one JSON line')
     add("--size", type=_size, default=(1280, 720), metavar="WxH")
     add("--fps", type=int, default=25, choices=(24, 25, 30, 50, 60))

@@ -59,7 +59,7 @@ def test_where_it_dials(tmp_path: Path, control: str, wanted: str) -> None:
     ],
 )
 def test_what_is_no_control_plane(tmp_path: Path, control: str) -> None:
-    with pytest.raises(BadArguments, match="control: .*the address of the control plane"):
+    with pytest.raises(BadArguments, match=r"control: .*the address of the control plane"):
         settings.load(toml(tmp_path, f'control = "{control}"\n'))
 
 

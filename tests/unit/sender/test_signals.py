@@ -46,9 +46,7 @@ def test_modems() -> None:
 
 async def test_both_together(tmp_path: Path) -> None:
     (tmp_path / "wireless").write_text(WIRELESS)
-    found = Signals(
-        tmp_path / "wireless", lambda: {"/0": {MODEM: modem(62, True, ("wwan0", 2))}}
-    )
+    found = Signals(tmp_path / "wireless", lambda: {"/0": {MODEM: modem(62, True, ("wwan0", 2))}})
     assert await found.look() == {"wlan0": 50.0, "wlan1": 100.0, "wwan0": 62.0}
 
 
@@ -106,6 +104,7 @@ Gio.bus_own_name_on_connection(bus, "org.freedesktop.ModemManager1", 0,
                                lambda *_: print("ready", flush=True), None)
 GLib.MainLoop().run()
 """
+
 
 @pytest.fixture
 def bus(tmp_path: Path) -> Iterator[dict[str, str]]:
