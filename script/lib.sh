@@ -21,9 +21,15 @@ run_packages=(
     librist-dev librist4
     nginx-light libnginx-mod-rtmp
 )
+# Of these, what a field sender does without.
+server_packages=(nftables nginx-light libnginx-mod-rtmp)
+sender_packages=()
+for package in "${run_packages[@]}"; do
+    [[ " ${server_packages[*]} " == *" $package "* ]] || sender_packages+=("$package")
+done
 # What the tests and the measurements need on top: the peers that Strata is held against.
 test_packages=(
-    chromium faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools stunnel4 systemd
+    chromium dbus-daemon faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools stunnel4 systemd
 )
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.

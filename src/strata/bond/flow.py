@@ -25,7 +25,7 @@ Out: TypeAlias = tuple[str, bytes]
 WAIT_SHARE: Final = 0.5
 """Of the buffer: what has waited for longer would come too late, with its repair."""
 KEY_S: Final = 12.0
-"""Media without a key frame for so long has none: what follows is as good as what was left out."""
+"""Media without a key frame for so long has none: what follows is no worse than what was left."""
 BEGIN_S: Final = 1.0
 """What had to wait for the first link is caught up with within this."""
 KEY_MAX_S: Final = 0.5

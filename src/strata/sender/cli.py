@@ -55,13 +55,17 @@ def _by_hand(args: argparse.Namespace) -> Coroutine[Any, Any, int]:
 
     psk = _read_psk(args.secrets_stdin)
     start = by_hand.order(args.to, psk, args.source, args.fps, args.bitrate_kbps, args.buffer_ms)
-    loaded = settings.load(args.config)
+    loaded = settings.load(None)
     return by_hand.send(start, loaded, args.size, args.fps, _profile(args.simulate))
 
 
 def _run(program: Coroutine[Any, Any, int]) -> NoReturn:
     # Not asyncio.run(): it waits for threads, and a name server that does not answer holds one.
-    status = asyncio.new_event_loop().run_until_complete(program)
+    loop = asyncio.new_event_loop()
+    try:
+        status = loop.run_until_complete(program)
+    finally:
+        loop.close()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -114,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--version", action="version", version=f"{PROG} {strata.__version__}")
-    add(
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
@@ -126,8 +131,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PROFILE.toml",
         help="over the links of a profile (see deploy/rehearsals) instead of the machine's own",
     )
+    way.add_argument(
+        "--to",
+        action="append",
+        type=_receiver,
+        metavar="rist://HOST:PORT",
+        help="send by hand: one per link; the options below are for that",
+    )
     add = parser.add_argument_group("by hand").add_argument
-    add("--to", action="append", type=_receiver, metavar="rist://HOST:PORT", help="one per link")
     add("--source", default="test", metavar="SOURCE", help="a file or an address; else a test")
     add("--secrets-stdin", action="store_true", help='read {"psk": "..."} as one JSON line')
     add("--size", type=_size, default=(1280, 720), metavar="WxH")

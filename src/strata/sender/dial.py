@@ -58,21 +58,25 @@ class WebSocket:
     async def receive(self) -> str | bytes:
         try:
             return await self._connection.recv()
-        except ConnectionClosed:
-            raise self._gone() from None
+        except ConnectionClosed as closed:
+            raise _gone(closed) from None
 
     async def send(self, text: str) -> None:
         try:
             await self._connection.send(text)
-        except ConnectionClosed:
-            raise self._gone() from None
+        except ConnectionClosed as closed:
+            raise _gone(closed) from None
 
     async def close(self, code: int) -> None:
         await self._connection.close(code)
 
-    def _gone(self) -> Gone:
-        code = self._connection.close_code or 1006
-        return Gone(code, WORDS.get(code) or self._connection.close_reason or "it broke")
+
+def _gone(closed: ConnectionClosed) -> Gone:
+    """What the other end said last; what this one did, where that said nothing."""
+    close = closed.rcvd or closed.sent
+    if close is None:
+        return Gone(1006, "it broke")
+    return Gone(close.code, WORDS.get(close.code) or wire.plain(close.reason) or "it was closed")
 
 
 async def dial(settings: SenderSettings) -> WebSocket:

@@ -105,7 +105,12 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class _Run:
-    """One broadcast: what it was told, and how far it has come."""
+    """One broadcast: what it was told, and how far it has come.
+
+    Attributes:
+        sending: cancelled to stop it.
+        life: that, and what has to be put away afterwards.
+    """
 
     order: wire.StreamStart
     begun: asyncio.Future[None] = field(
@@ -114,7 +119,8 @@ class _Run:
     broadcast: Broadcast | None = None
     problem: Refused | None = None
     end: Ended | None = None
-    task: asyncio.Task[Any] = field(init=False)
+    sending: asyncio.Task[Any] = field(init=False)
+    life: asyncio.Task[Any] = field(init=False)
 
 
 class Post:
@@ -161,7 +167,7 @@ class Post:
             Refused: it sends another one, or cannot send this one.
         """
         while self._run is not None and self.state == "stopping":
-            await asyncio.wait({self._run.task})
+            await asyncio.wait({self._run.life})
         run = self._run
         if run is None or self.state == "ended":
             run = self._launch(order)
@@ -229,26 +235,29 @@ class Post:
         self.unreported.pop(order.stream_id, None)  # it is sent again: that end is over
         run = self._run = _Run(order)
         self._advance("starting", order.stream_id, f"told to send: {order.source.mode}")
-        run.task = self._tasks.spawn(f"broadcast-{order.stream_id}", self._live(run))
-        run.task.add_done_callback(partial(self._over, run))
+        run.sending = self._tasks.spawn(f"broadcast-{order.stream_id}", self._send(run))
+        run.life = self._tasks.spawn(f"life-{order.stream_id}", self._live(run))
+        run.life.add_done_callback(partial(self._over, run))
         return run
 
     async def _recall(self, run: _Run, reason: str) -> None:
         if self.state != "stopping":
             self._advance("stopping", run.order.stream_id, reason)
-            run.task.cancel()
-        await asyncio.wait({run.task})
+            run.sending.cancel()
+        await asyncio.wait({run.life})
         await asyncio.sleep(0)  # what follows from its end has followed
 
     async def _live(self, run: _Run) -> None:
-        try:
-            run.problem = await self._try_to_begin(run)
-            if run.problem is None:
-                self._advance("sending", run.order.stream_id, "it has begun")
-                run.begun.set_result(None)
-                run.end = await self._until_ended(run)
-        finally:
-            await self._put_away(run)
+        await asyncio.wait({run.sending})
+        # Not there: deadlines do not hold in a task that was cancelled (Python before 3.11.3).
+        await self._put_away(run)
+
+    async def _send(self, run: _Run) -> None:
+        run.problem = await self._try_to_begin(run)
+        if run.problem is None and self.state == "starting":
+            self._advance("sending", run.order.stream_id, "it has begun")
+            run.begun.set_result(None)
+            run.end = await self._until_ended(run)
 
     async def _try_to_begin(self, run: _Run) -> Refused | None:
         """Why it could not, or None."""

@@ -53,7 +53,7 @@ class Truth:
                 size, grown_at = now, loop.time()
             try:
                 stream = await self._api.get(self._id)
-            except Exception:  # noqa: BLE001 the control plane is away
+            except Exception:  # the control plane is away
                 continue
             if not stream["observed"]:
                 continue
