@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -123,8 +124,11 @@ async def dial(settings: SenderSettings) -> WebSocket:
         raise Unreachable(f"{parts.hostname} has no address here ({error.strerror})") from None
     except ProxyError as error:
         raise Unreachable(f"the proxy of the environment does not help: {error}") from None
-    except (OSError, WebSocketException, EOFError) as error:
-        raise Unreachable(str(error) or type(error).__name__) from None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise Unreachable(f"{parts.netloc} cannot be reached ({why})") from None
+    except (WebSocketException, EOFError) as error:
+        raise Unreachable(f"{parts.netloc} does not speak as control does ({error})") from None
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext:
