@@ -198,3 +198,28 @@ def test_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
     for file in ("ca.pem", "none.pem"):
         with pytest.raises(BadArguments, match=f"{file} holds no certificates"):
             trust(tmp_path / file)
+
+
+async def test_it_goes_over_one_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server() as port:
+        one = await dial(to(port), "lo")
+        await one.send("hello")
+        assert await one.receive() == "hello"
+        await one.close(1001)
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            await dial(to(port), "none0")
+    with pytest.raises(Unreachable, match="Connection refused"):
+        await dial(to(port), "lo")
+    monkeypatch.setattr(module, "ADDRESS_DEADLINE_S", 0.05)
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", hang)
+    with pytest.raises(Unreachable, match="does not answer"):
+        await dial(to(port), "lo")
+    dialling = asyncio.create_task(dial(to(port), "lo"))
+    await asyncio.sleep(0.01)
+    dialling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dialling
