@@ -29,7 +29,8 @@ for package in "${run_packages[@]}"; do
 done
 # What the tests and the measurements need on top: the peers that Strata is held against.
 test_packages=(
-    chromium dbus-daemon faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools stunnel4 systemd
+    chromium dbus-daemon faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools
+    stunnel4 systemd
 )
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.

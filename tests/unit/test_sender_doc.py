@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 DOC = (ROOT / "docs" / "sender.md").read_text()
 
 PLACE = re.compile(
-    r"\.\.\.|str_|\b[A-Z]+\b|wwan0|StreamStart\(|\)|404|strata-sender|identity\.json|: |; | -> "
+    r"\.\.\.|str_|\b[A-Z]+\b|wwan[01]|StreamStart\(|\)|404|strata-sender|identity\.json|: |; | -> "
 )
 """What stands for something else in the words of the document."""
 WORDS_MIN = 4

@@ -3,11 +3,13 @@ person at the box. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from strata.backoff import JITTER, LONGEST_S, Backoff
 from strata.sender.connection import Parting
+from strata.sender.interfaces import Interface
 from strata.wire import agent as wire
 
 NOT_KNOWN: Final = (
@@ -26,6 +28,18 @@ SLOW: Final = {
     wire.CLOSE_REPLACED: REPLACED,
 }
 """Ends after which a soon next try would only do harm."""
+
+
+def way(interfaces: Iterable[Interface], failures: int) -> str | None:
+    """The interface to dial over after so many tries in vain since the start, so that one which
+    led to control is the next that is tried; None: where the routes lead.
+
+    A modem that is up and brings nothing through keeps the default route, and with it would keep
+    the whole box from control while the others could reach it.
+    """
+    up = [each for each in interfaces if each.is_up and each.addresses]
+    names = [each.name for each in up if not each.is_virtual] or [each.name for each in up]
+    return (None, *names)[failures % (len(names) + 1)] if len(names) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)

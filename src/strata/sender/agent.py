@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,7 +26,7 @@ from strata.sender.identity import Identity
 from strata.sender.inputs import Inputs
 from strata.sender.interfaces import Watch
 from strata.sender.post import Begin, Post, Refused
-from strata.sender.settings import SenderSettings
+from strata.sender.settings import SenderSettings, is_loopback
 from strata.sender.signals import Signals
 from strata.wire import agent as wire
 
@@ -53,7 +54,7 @@ LAST_WORDS_S: Final = 2.0
 NOT_LET_IN: Final = 1011
 """Not let in for a reason that passes."""
 
-Dial: TypeAlias = Callable[[SenderSettings], Awaitable[Socket]]
+Dial: TypeAlias = Callable[[SenderSettings, str | None], Awaitable[Socket]]
 
 
 class Agent:
@@ -81,6 +82,7 @@ class Agent:
         self._all_is_known = asyncio.Event()
         self.post = Post(settings, begin, self._on_change)
         self._settings = settings
+        self._is_near = is_loopback(urlsplit(settings.url).hostname or "")
         self._identity = identity
         self._watch = watch
         self._inputs = Inputs(settings.media_folders, settings.sources)
@@ -93,6 +95,7 @@ class Agent:
         self._media: list[wire.MediaInput] = []
         self._strength: dict[str, float] = {}
         self._present_at = 0.0
+        self._in_vain = 0
         self._connection: Connection | None = None
 
     async def run(self) -> None:
@@ -148,10 +151,13 @@ class Agent:
     # One connection.
 
     async def _connect(self) -> Parting:
+        way = None if self._is_near else again.way(self._watch.now, self._in_vain)
+        over = f" (over {way})" if way is not None else ""
         try:
-            socket = await self._dial(self._settings)
+            socket = await self._dial(self._settings, way)
         except Unreachable as error:
-            return Parting(1006, str(error))
+            self._in_vain += 1
+            return Parting(1006, f"{error}{over}")
         self._advance("greeting", "it is open")
         self._connection = Connection(socket, self._obey)
         refused: list[StrataError] = []
@@ -248,12 +254,7 @@ class Agent:
     async def _carry_out(self, order: wire.Order) -> None:
         match order:
             case wire.StreamStart():
-                orders.check_start(order)
-                settings = self._settings
-                source = await inputs.resolve(
-                    order.source, settings.media_folders, settings.sources
-                )
-                await self.post.start(msgspec.structs.replace(order, source=source))
+                await self._start(order)
             case wire.StreamStop():
                 await self.post.stop(order.stream_id, wire.plain(order.reason))
             case wire.StreamMove():
@@ -261,6 +262,15 @@ class Agent:
                 await self.post.move(order)
             case wire.ConfigUpdate():
                 self._apply(order.config)
+
+    async def _start(self, order: wire.StreamStart) -> None:
+        if not self.post.is_at(order.stream_id):  # else it has been looked at
+            orders.check_start(order)
+            source = await inputs.resolve(
+                order.source, self._settings.media_folders, self._settings.sources
+            )
+            order = msgspec.structs.replace(order, source=source)
+        await self.post.start(order)
 
     # What control is told.
 

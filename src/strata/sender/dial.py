@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import socket
 import ssl
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -25,6 +27,8 @@ from strata.wire import agent as wire
 
 OPEN_DEADLINE_S: Final = 20.0
 """Name, TCP, TLS and the first answer, over a link that is full of media."""
+ADDRESS_DEADLINE_S: Final = 6.0
+"""For one of several addresses, over one interface."""
 PING_INTERVAL_S: Final = 10.0
 PING_DEADLINE_S: Final = 15.0
 CLOSE_DEADLINE_S: Final = 2.0
@@ -79,8 +83,12 @@ def _gone(closed: ConnectionClosed) -> Gone:
     return Gone(close.code, WORDS.get(close.code) or wire.plain(close.reason) or "it was closed")
 
 
-async def dial(settings: SenderSettings) -> WebSocket:
+async def dial(settings: SenderSettings, interface: str | None = None) -> WebSocket:
     """An open connection.
+
+    Args:
+        interface: to go over; None: where the routes lead, and over a proxy where the environment
+            names one.
 
     Raises:
         Unreachable: there is none.
@@ -88,22 +96,25 @@ async def dial(settings: SenderSettings) -> WebSocket:
     """
     url = settings.url
     parts = urlsplit(url)
+    way: dict[str, Any] = {"happy_eyeballs_delay": OTHER_ADDRESS_S}
     try:
+        if interface is not None:
+            way = {"sock": await _connected(parts, interface)}
         return WebSocket(
             await connect(
                 url,
                 ssl=trust(settings.ca_file) if parts.scheme == "wss" else None,
-                # Of the environment, but for this machine itself.
-                proxy=None if is_loopback(parts.hostname or "") else True,
+                # Not for this machine itself.
+                proxy=None if interface or is_loopback(parts.hostname or "") else True,
                 open_timeout=OPEN_DEADLINE_S,
                 ping_interval=PING_INTERVAL_S,
                 ping_timeout=PING_DEADLINE_S,
                 close_timeout=CLOSE_DEADLINE_S,
-                happy_eyeballs_delay=OTHER_ADDRESS_S,
                 max_size=wire.MAX_FRAME_BYTES,
                 compression=None,  # what is said is short, and memory is not
                 user_agent_header=f"strata-sender/{strata.__version__}",
                 logger=_quiet,
+                **way,
             )
         )
     except ssl.SSLCertVerificationError as error:
@@ -123,8 +134,37 @@ async def dial(settings: SenderSettings) -> WebSocket:
         raise Unreachable(f"{parts.hostname} has no address here ({error.strerror})") from None
     except ProxyError as error:
         raise Unreachable(f"the proxy of the environment does not help: {error}") from None
-    except (OSError, WebSocketException, EOFError) as error:
-        raise Unreachable(str(error) or type(error).__name__) from None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise Unreachable(f"{parts.netloc} cannot be reached ({why})") from None
+    except (WebSocketException, EOFError) as error:
+        raise Unreachable(f"{parts.netloc} does not speak as control does ({error})") from None
+
+
+async def _connected(parts: SplitResult, interface: str) -> socket.socket:
+    """A TCP connection over one interface, to the first address that answers."""
+    loop = asyncio.get_running_loop()
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    failure: OSError | None = None
+    async with asyncio.timeout(OPEN_DEADLINE_S):
+        for family, type, protocol, _, address in await loop.getaddrinfo(
+            parts.hostname, port, type=socket.SOCK_STREAM
+        ):
+            one = socket.socket(family, type, protocol)
+            try:
+                one.setblocking(False)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+                async with asyncio.timeout(ADDRESS_DEADLINE_S):
+                    await loop.sock_connect(one, address)
+            except OSError as error:  # TimeoutError is one, too
+                one.close()
+                failure = error
+            except BaseException:
+                one.close()
+                raise
+            else:
+                return one
+    raise failure or OSError("the name has no address")
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext:

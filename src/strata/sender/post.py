@@ -158,6 +158,11 @@ class Post:
             return None
         return self._run.broadcast.stats()
 
+    def is_at(self, stream_id: str) -> bool:
+        """Whether it sends this stream, or is about to."""
+        at = self._run.order.stream_id if self._run is not None else None
+        return at == stream_id and self.state in ("starting", "sending")
+
     # What control tells.
 
     async def start(self, order: wire.StreamStart) -> None:

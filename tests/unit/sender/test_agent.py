@@ -31,6 +31,7 @@ class Stage:
 
     Attributes:
         waits: how long it wanted to wait before each next try.
+        over: the interface of each try.
         way: what becomes of its tries to dial; connections that were opened wait in ``open``.
     """
 
@@ -45,7 +46,7 @@ class Stage:
         self.open: asyncio.Queue[FakeSocket] = asyncio.Queue()
         self.way: Exception | None = None
         self.waits: list[float] = []
-        self.tried = asyncio.Event()
+        self.over: list[str | None] = []
         self.agent = Agent(
             self.settings,
             self.identity,
@@ -60,8 +61,8 @@ class Stage:
     def start(self) -> None:
         self.running = asyncio.create_task(self.agent.run())
 
-    async def _dial(self, settings: SenderSettings) -> Socket:
-        self.tried.set()
+    async def _dial(self, settings: SenderSettings, interface: str | None) -> Socket:
+        self.over.append(interface)
         if self.way is not None:
             raise self.way
         socket = FakeSocket()
@@ -245,6 +246,25 @@ async def test_where_control_is_not_reached_it_is_tried_again_and_again(
     await stage.known()
 
 
+async def test_another_way_is_tried_where_the_routes_lead_nowhere(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.interfaces.append(Interface("wwan1", "cellular", True, ("10.1.0.1",)))
+    stage.watch._look_again()
+    socket = await stage.known()
+    stage.way = Unreachable("it does not answer")
+    socket.drop()
+    await until(lambda: len(stage.over) >= 5, DEADLINE_S, "it tries again")
+    assert stage.over[:5] == [None, None, "wwan0", "wwan1", None]
+    assert "it does not answer (over wwan1); trying again" in caplog.text
+    stage.way = None
+    await (found := await stage.called()).log_in(device_token=DEVICE.reveal())
+    way = stage.over[-1]
+    found.drop()
+    await stage.called()
+    assert stage.over[-1] == way  # that is how it was reached
+
+
 async def test_after_it_was_there_for_long_the_next_try_is_soon(stage: Stage) -> None:
     socket = await stage.known()
     socket.drop()
@@ -399,6 +419,17 @@ async def test_a_login_without_wishes(stage: Stage) -> None:
     await socket.log_in(config=None)
     await socket.heard_of(wire.Status)
     assert stage.agent._config == wire.Config()
+
+
+async def test_what_it_sends_already_is_not_looked_at_again(tmp_path: Path, stage: Stage) -> None:
+    file = tmp_path / "show.ts"
+    file.touch()
+    stage.agent._settings = stage.settings.model_copy(update={"media_folders": (tmp_path,)})
+    socket = await stage.known()
+    assert (await socket.obeyed(order(mode="file", path="show.ts"))).success
+    file.unlink()  # it is open
+    assert (await socket.obeyed(order(mode="file", path="show.ts"))).success
+    assert len(stage.broadcasts.made) == 1
 
 
 async def test_its_look_comes_with_the_interval(stage: Stage) -> None:

@@ -134,8 +134,12 @@ async def test_a_connection_that_is_half_open_is_noticed(monkeypatch: pytest.Mon
 
 
 async def test_nobody_is_there() -> None:
-    with pytest.raises(Unreachable, match=r"(?i)connect"):
-        await dial(to(free_tcp_port(), host="127.0.0.1"))
+    port = free_tcp_port()
+    words = rf"127\.0\.0\.1:{port} cannot be reached \(Connection refused\)"
+    with pytest.raises(Unreachable, match=words):
+        await dial(to(port, host="127.0.0.1"))
+    with pytest.raises(Unreachable, match=r"localhost:\d+ cannot be reached \(.*refused"):
+        await dial(to(port))  # each of its addresses
 
 
 async def test_somebody_else_is_there() -> None:
@@ -150,7 +154,7 @@ async def test_somebody_else_is_there() -> None:
 
     port = free_tcp_port()
     async with await asyncio.start_server(talk, "127.0.0.1", port):
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable, match="does not speak as control does"):
             await dial(to(port, host="127.0.0.1"))
 
 
@@ -194,3 +198,28 @@ def test_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
     for file in ("ca.pem", "none.pem"):
         with pytest.raises(BadArguments, match=f"{file} holds no certificates"):
             trust(tmp_path / file)
+
+
+async def test_it_goes_over_one_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server() as port:
+        one = await dial(to(port), "lo")
+        await one.send("hello")
+        assert await one.receive() == "hello"
+        await one.close(1001)
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            await dial(to(port), "none0")
+    with pytest.raises(Unreachable, match="Connection refused"):
+        await dial(to(port), "lo")
+    monkeypatch.setattr(module, "ADDRESS_DEADLINE_S", 0.05)
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", hang)
+    with pytest.raises(Unreachable, match="does not answer"):
+        await dial(to(port), "lo")
+    dialling = asyncio.create_task(dial(to(port), "lo"))
+    await asyncio.sleep(0.01)
+    dialling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dialling
