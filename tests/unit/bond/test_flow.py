@@ -258,9 +258,7 @@ def test_junk_and_links_that_are_gone_are_not_heard() -> None:
 def test_an_answer_that_is_replayed_changes_no_round_trip() -> None:
     desk = Desk("a").ready()
     link = desk.flow.links["a"]
-    answer = struct.pack(
-        ">BBHI4sQI", 0x83, 204, 5, FLOW_ID, b"RIST", link.ask(desk.now), 0
-    )
+    answer = struct.pack(">BBHI4sQI", 0x83, 204, 5, FLOW_ID, b"RIST", link.ask(desk.now), 0)
     desk.flow.take(desk.now + 0.02, "a", says(answer))
     before = link.rtt_s, link.state
     desk.now += 0.5

@@ -129,9 +129,7 @@ def test_who_does_not_have_the_key_says_nothing() -> None:
 OTHERS = [Sealer(SECRET, 128) for _ in range(8)]
 
 
-@pytest.mark.parametrize(
-    ("at", "value"), [(0, 0x20), (0, 0x10), (0, 0xB0), (2, 0x88), (3, 0x8E)]
-)
+@pytest.mark.parametrize(("at", "value"), [(0, 0x20), (0, 0x10), (0, 0xB0), (2, 0x88), (3, 0x8E)])
 def test_other_headers_are_left_alone(at: int, value: int) -> None:
     datagram = bytearray(RECEIVER_ECHO_REQUEST.datagram)
     if datagram[at] == value:
@@ -162,8 +160,10 @@ def test_any_words_in_the_right_key_do_no_harm(parts: list[bytes]) -> None:
         st.tuples(st.sampled_from([200, 201, 202, 204, 205, 207]), st.integers(0, 31))
         .flatmap(lambda two: st.tuples(st.just(two), st.binary(max_size=40)))
         .map(
-            lambda one: struct.pack(">BBH", 0x80 | one[0][1], one[0][0], (len(one[1]) + 3) // 4)
-            + one[1].ljust((len(one[1]) + 3) // 4 * 4, b"R")
+            lambda one: (
+                struct.pack(">BBH", 0x80 | one[0][1], one[0][0], (len(one[1]) + 3) // 4)
+                + one[1].ljust((len(one[1]) + 3) // 4 * 4, b"R")
+            )
         ),
         max_size=8,
     )

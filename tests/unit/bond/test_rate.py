@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -59,7 +60,7 @@ def test_up_a_little_at_a_time_and_never_beyond_what_was_seen() -> None:
     rate = Rate(500, 6000, 3000)
     found = steps(rate, 0, 30, carried_kbps=5000)
     most = UP_PER_S * 6000 * STEP_S + 1e-6
-    assert all(0 <= after - before <= most for before, after in zip(found, found[1:], strict=False))
+    assert all(0 <= after - before <= most for before, after in itertools.pairwise(found))
     assert found[-1] == SAFE * 5000
 
 
