@@ -11,25 +11,28 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from strata.bond import packets
 from strata.bond.cipher import Sealer
 from strata.bond.link import ECHO_S, FIRST_KBPS, Link
+from strata.bond.pace import Pace
 from strata.bond.shares import Turns, shares, usable
 
 Out: TypeAlias = tuple[str, bytes]
 """A link and a datagram for it."""
 
 WAIT_SHARE: Final = 0.5
-"""Of the buffer: what has waited for longer would come too late, with its repair."""
+REPAIR_S: Final = 0.7
+"""What has waited for half of the buffer, and for all of it but this, would come too late with its
+repair."""
 KEY_S: Final = 12.0
 """Media without a key frame for so long has none: what follows is no worse than what was left."""
 BEGIN_S: Final = 1.0
 """What had to wait for the first link is caught up with within this."""
 KEY_MAX_S: Final = 0.5
-"""No key frame takes longer to be written: where all pictures are key frames, another one begins."""
+"""No key frame takes longer to be written: where all are key frames, another one begins."""
 PACE_S: Final = 0.15
 """What comes at once, such as a key frame, goes out over about so long."""
 PACE_ROOM: Final = 1.3
@@ -42,9 +45,6 @@ DOUBLE_FILL: Final = 0.7
 REPAIR_SHARE: Final = 0.5
 """Of what may go out, for repairs: more of them would cost the media that follows."""
 TRIES_MAX: Final = 20
-
-RATE_S: Final = 0.5
-"""The rate of the media is that of so long."""
 
 _WRAP: Final = 1 << 32
 
@@ -90,32 +90,6 @@ class Counters:
     """Asked for when it was no use any more."""
 
 
-@dataclass(slots=True)
-class _Pace:
-    """How much may go out."""
-
-    budget: float = 0.0
-    at: float | None = None
-    rate_kbps: float = 0.0
-    """Of the media that was written."""
-    _bytes: float = field(default=0.0)
-
-    def count(self, size: int) -> None:
-        self._bytes += size
-
-    def pass_to(self, now: float) -> float:
-        """Seconds since the last time."""
-        if self.at is None:
-            self.at = now
-        passed_s, self.at = now - self.at, now
-        if passed_s > 0:
-            kept = math.exp(-passed_s / RATE_S)
-            kbps = self._bytes * 8 / 1000 / passed_s
-            self.rate_kbps = self.rate_kbps * kept + kbps * (1 - kept)
-            self._bytes = 0.0
-        return passed_s
-
-
 class Flow:
     """
     Args:
@@ -159,7 +133,7 @@ class Flow:
         self._order: deque[tuple[float, int]] = deque()
         self._again: deque[int] = deque()
         self._turns = Turns()
-        self._pace = _Pace()
+        self._pace = Pace()
         self._next_look = now
         self.begun_at: float | None = None
 
@@ -340,7 +314,7 @@ class Flow:
     def _drop_late(self, now: float) -> None:
         """What cannot be sent in time is not sent: all up to the next key frame, since pictures
         without those before them are no use."""
-        limit_s = WAIT_SHARE * self._buffer_s
+        limit_s = max(WAIT_SHARE * self._buffer_s, self._buffer_s - REPAIR_S)
         if self.begun_at is not None and now - self.begun_at < BEGIN_S:
             limit_s += LEAD_S + PACE_S
         if self.waiting_s(now) <= limit_s:
