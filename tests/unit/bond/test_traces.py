@@ -9,6 +9,7 @@ import pytest
 
 from strata.bond import packets
 from strata.bond.cipher import Sealer
+from strata.bond.rate import SAFE
 from strata.impair.path import Impairment
 from unit.bond.world import GOP_S, PSK, Fixed, World, nack
 
@@ -95,7 +96,9 @@ def test_the_encoder_follows_the_links_down_and_up_again(ceiling_kbps: float) ->
     reached = min(ceiling_kbps, 0.7 * 6000)
     before = [kbps for at, kbps in rates if 10 < at < 20]
     assert min(before) >= 0.75 * reached
-    assert max(kbps for at, kbps in rates if 22 < at < 40) <= 2000
+    # It tries for more, and a queue tells that it is not there.
+    assert max(kbps for at, kbps in rates if 22 < at < 40) <= 1.1 * 2000
+    assert max(kbps for at, kbps in rates if 22 < at < 24) <= SAFE * 2000
     assert sum(kbps for at, kbps in rates if 30 < at < 40) / 40 > 1200
     up_at = min(at for at, kbps in rates if at > 40 and kbps >= reached)
     assert up_at <= 55
