@@ -99,7 +99,7 @@ run_tests() {
 
 # The first start of GStreamer looks at every plugin (two seconds); better now than on the air.
 warm_gstreamer() {
-    .venv/bin/python -I -c 'import strata.worker.gst' 2>/dev/null || die "GStreamer does not load"
+    .venv/bin/python -I -c 'import strata.media.gst' 2>/dev/null || die "GStreamer does not load"
 }
 
 # A bare Debian 12 in the folder $1.

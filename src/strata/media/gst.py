@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from strata.errors import PartMissing
-from strata.worker import debug_log
+from strata.media import debug_log
 
 try:
     import gi
