@@ -17,13 +17,14 @@ run_packages=(
     libcairo2-dev libgirepository1.0-dev
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    gstreamer1.0-plugins-ugly gstreamer1.0-x fonts-dejavu-core glib-networking
+    gstreamer1.0-plugins-ugly gstreamer1.0-x gstreamer1.0-alsa fonts-dejavu-core glib-networking
     librist-dev librist4
     nginx-light libnginx-mod-rtmp
 )
 # What the tests and the measurements need on top: the peers that Strata is held against.
 test_packages=(
-    chromium faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools stunnel4 systemd
+    chromium faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git iproute2 openssl postgresql rist-tools
+    srt-tools stunnel4 systemd
 )
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.
