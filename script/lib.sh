@@ -21,10 +21,16 @@ run_packages=(
     librist-dev librist4
     nginx-light libnginx-mod-rtmp
 )
+# Of these, what a field sender does without.
+server_packages=(nftables nginx-light libnginx-mod-rtmp)
+sender_packages=()
+for package in "${run_packages[@]}"; do
+    [[ " ${server_packages[*]} " == *" $package "* ]] || sender_packages+=("$package")
+done
 # What the tests and the measurements need on top: the peers that Strata is held against.
 test_packages=(
-    chromium faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git iproute2 openssl postgresql rist-tools
-    srt-tools stunnel4 systemd
+    chromium dbus-daemon faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git iproute2 openssl postgresql
+    rist-tools srt-tools stunnel4 systemd
 )
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from strata.backoff import Backoff
 from strata.errors import DestinationError, StrataError, TooSlow
 from strata.media import debug_log
 from strata.tasks import TaskGroup
@@ -17,7 +18,6 @@ from strata.wire import worker as wire
 from strata.wire.forward_url import ForwardUrl
 from strata.wire.worker import ForwardState
 from strata.worker import kinds
-from strata.worker.backoff import Backoff
 from strata.worker.egress import Claim
 from strata.worker.flow import Flow
 from strata.worker.output import Feed, Output

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from strata import logs, rist
 from strata.errors import HostError
 from strata.rist import Link
 from strata.secrets import Secret
-from strata.sender import cli, source
+from strata.sender import cli, program, source
 
 PSK = "canary-psk-of-the-tests"
 TO = ("--to", "rist://127.0.0.1:15000", "--to", "rist://[::1]:15002")
@@ -165,7 +166,9 @@ def test_a_source_that_fails_is_told_and_all_is_closed(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "the following arguments are required: --to; see strata-sender --help"),
+        ((), "control is not set, so nobody can tell this machine to send"),
+        (("--config", "/nowhere.toml"), "the settings file /nowhere.toml does not exist"),
+        ((*TO, "--config", "/x.toml"), "not allowed with argument"),
         (("--to", "127.0.0.1:15000"), "is no receiver; write rist://host:15000"),
         (("--to", "rist://127.0.0.1"), "is no receiver"),
         (("--to", "rist://:15000"), "is no receiver"),
@@ -190,6 +193,28 @@ def test_what_it_cannot_do_is_one_line_and_status_2(
     assert words in found.err
     assert found.err.count("\n") == 1
     assert not made
+
+
+def test_without_a_receiver_it_is_an_agent(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Any] = []
+
+    def load(config: Any) -> tuple[str, str]:
+        loaded.append(config)
+        return "settings", "identity"
+
+    async def run(*given: str) -> int:
+        assert given == ("settings", "identity")
+        return 7
+
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(program, "load", load)
+    monkeypatch.setattr(program, "run", run)
+    monkeypatch.setattr(os, "_exit", leave)
+    assert command("--config", "/etc/sender.toml").status == 7
+    assert command().status == 7
+    assert loaded == [Path("/etc/sender.toml"), None]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.worker.backoff import FIRST_S, JITTER, LONGEST_S, STEADY_S, Backoff
+from strata.backoff import FIRST_S, JITTER, LONGEST_S, STEADY_S, Backoff
 
 FAILURES = st.integers(min_value=0, max_value=1_000_000)
 CHANCES = st.floats(min_value=0.0, max_value=1.0)
