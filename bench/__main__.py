@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 from typing import Final
 
-NAMES: Final = ("worker", "host", "control", "faults", "collector", "resilience", "soak")
+NAMES: Final = ("worker", "host", "control", "faults", "collector", "resilience", "bonding", "soak")
 
 
 def main() -> int:

@@ -9,7 +9,8 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass
-from typing import Final
+from ipaddress import ip_address
+from typing import Any, Final
 
 from strata.bond.cipher import Sealer
 from strata.bond.flow import Flow
@@ -24,6 +25,11 @@ READS_MAX: Final = 64
 """Datagrams that are read from a link in one go: no link may keep the others waiting."""
 DATAGRAM_MAX: Final = 2048
 SOCKET_BYTES: Final = 256 * 1024
+RESOLVE_S: Final = 5.0
+"""How long a name server may take to answer."""
+MENDED_S: Final = 5.0
+"""A trouble that was not met for so long is over. Where nobody listens each second packet seems to
+be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,14 @@ class Way:
     port: int
     interface: str | None = None
     address: str | None = None
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """What a link last failed with, and when."""
+
+    text: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +97,19 @@ class Bond:
             time.time,
         )
         self._ways: dict[str, tuple[Way, socket.socket]] = {}
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, _Trouble] = {}
         self.sent_bytes = 0
 
     async def add(self, way: Way) -> None:
         """Another link; it is used once the receiver has answered on it.
 
         Raises:
-            BadArguments: its name does not resolve, its interface or address is not there.
-            HostError: the machine refuses; or there are too many.
+            BadArguments: its name does not resolve, its interface or address is not there; or
+                there is one with that id.
+            HostError: there are too many.
         """
+        if way.id in self._ways:
+            raise BadArguments(f"there is a link {way.id} already; remove it first")
         if len(self._ways) >= LINKS_MAX:
             raise HostError(f"more than {LINKS_MAX} links are not used; leave some out")
         sock = await _open(way)
@@ -188,29 +205,22 @@ class Bond:
             self._tell(id, error)
         else:
             self.sent_bytes += len(datagram)
-            if id in self._troubles:
+            trouble = self._troubles.get(id)
+            if trouble is not None and time.monotonic() - trouble.at > MENDED_S:
                 del self._troubles[id]
                 log.info("link %s takes packets again", id)
 
     def _tell(self, id: str, error: OSError) -> None:
         """Once for each trouble; a modem that is pulled out refuses each packet."""
         text = error.strerror or str(error)
-        if self._troubles.get(id) != text:
-            self._troubles[id] = text
+        known = self._troubles.get(id)
+        self._troubles[id] = _Trouble(text, time.monotonic())
+        if known is None or known.text != text:
             log.warning("link %s: %s", id, text)
 
 
 async def _open(way: Way) -> socket.socket:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            way.host, way.port, type=socket.SOCK_DGRAM
-        )
-    except OSError as error:
-        raise BadArguments(
-            f"the receiver's name {way.host!r} does not resolve ({error.strerror}); check the "
-            "address, and that this machine can ask for names"
-        ) from error
-    family, _, _, _, address = found[0]
+    family, address = await _resolve(way)
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
@@ -225,6 +235,35 @@ async def _open(way: Way) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+async def _resolve(way: Way) -> tuple[socket.AddressFamily, Any]:
+    """Where the receiver is; of the family of our own address, where one is given."""
+    try:
+        async with asyncio.timeout(RESOLVE_S):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                way.host, way.port, family=_family(way), type=socket.SOCK_DGRAM
+            )
+    except OSError as error:  # TimeoutError is one
+        reason = error.strerror or f"no answer within {RESOLVE_S:.0f} s"
+        raise BadArguments(
+            f"the receiver's name {way.host!r} does not resolve ({reason}); check the "
+            "address, and that this machine can ask for names"
+        ) from error
+    family, _, _, _, address = found[0]
+    return family, address
+
+
+def _family(way: Way) -> socket.AddressFamily:
+    if way.address is None:
+        return socket.AF_UNSPEC
+    try:
+        version = ip_address(way.address).version
+    except ValueError as error:
+        raise BadArguments(
+            f"{way.address!r} is no IP address to send from; see: ip addr"
+        ) from error
+    return socket.AF_INET6 if version == 6 else socket.AF_INET
 
 
 def _bind(sock: socket.socket, way: Way) -> None:
