@@ -17,7 +17,7 @@ run_packages=(
     libcairo2-dev libgirepository1.0-dev
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    gstreamer1.0-plugins-ugly gstreamer1.0-x fonts-dejavu-core glib-networking
+    gstreamer1.0-plugins-ugly gstreamer1.0-x gstreamer1.0-alsa fonts-dejavu-core glib-networking
     librist-dev librist4
     nginx-light libnginx-mod-rtmp
 )
@@ -29,8 +29,8 @@ for package in "${run_packages[@]}"; do
 done
 # What the tests and the measurements need on top: the peers that Strata is held against.
 test_packages=(
-    chromium dbus-daemon faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools
-    stunnel4 systemd
+    chromium dbus-daemon faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git iproute2 openssl postgresql
+    rist-tools srt-tools stunnel4 systemd
 )
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.
@@ -106,7 +106,7 @@ run_tests() {
 
 # The first start of GStreamer looks at every plugin (two seconds); better now than on the air.
 warm_gstreamer() {
-    .venv/bin/python -I -c 'import strata.worker.gst' 2>/dev/null || die "GStreamer does not load"
+    .venv/bin/python -I -c 'import strata.media.gst' 2>/dev/null || die "GStreamer does not load"
 }
 
 # A bare Debian 12 in the folder $1.

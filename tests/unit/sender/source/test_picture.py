@@ -7,8 +7,8 @@ import time
 import pytest
 
 from strata.errors import HostError, PartMissing
-from strata.sender import source
-from strata.sender.source import AUDIO_KBPS, Picture
+from strata.sender.source import picture as source
+from strata.sender.source.picture import AUDIO_KBPS, Picture
 
 DEADLINE_S = 30.0
 TS_PACKET = 188

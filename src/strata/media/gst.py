@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from strata.errors import PartMissing
-from strata.worker import debug_log
+from strata.media import debug_log
+
+# libsrt throws inside itself where a peer goes away. GStreamer brings libunwind into the process,
+# which has functions of the same names as the unwinder of GCC that a C++ library loaded before
+# has used: one half of each then unwinds, and the process dies. So GCC's comes first.
+with contextlib.suppress(OSError):
+    ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 try:
     import gi
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstApp", "1.0")
-    from gi.repository import Gst, GstApp
+    from gi.repository import GLib, Gst, GstApp
 except (ImportError, ValueError) as error:
     raise PartMissing(
         f"GStreamer's Python binding cannot be loaded ({error}); run script/bootstrap "
@@ -23,6 +31,7 @@ except (ImportError, ValueError) as error:
 
 __all__ = [
     "SECOND_NS",
+    "GLib",
     "Gst",
     "GstApp",
     "bus_error",
@@ -88,7 +97,19 @@ PACKAGES: Final = {
     "x264enc": "gstreamer1.0-plugins-ugly",
     "x265enc": "gstreamer1.0-plugins-bad",
 }
-"""Debian package of each element that a pipeline of ours is made of."""
+"""Debian package of each element that a pipeline of a worker is made of."""
+
+FIELD_PACKAGES: Final = {
+    "alsasrc": "gstreamer1.0-alsa",
+    "fakesink": "libgstreamer1.0-0",
+    "parsebin": "gstreamer1.0-plugins-base",
+    "rtmp2src": "gstreamer1.0-plugins-bad",
+    "rtspsrc": "gstreamer1.0-plugins-good",
+    "souphttpsrc": "gstreamer1.0-plugins-good",
+    "srtsrc": "gstreamer1.0-plugins-bad",
+    "v4l2src": "gstreamer1.0-plugins-good",
+}
+"""The same of what only a sender needs."""
 
 
 def require(elements: Iterable[str]) -> None:
@@ -99,7 +120,8 @@ def require(elements: Iterable[str]) -> None:
     """
     missing = [name for name in sorted(set(elements)) if Gst.ElementFactory.find(name) is None]
     if missing:
-        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
+        known = FIELD_PACKAGES | PACKAGES
+        packages = " ".join(sorted({known.get(name, "(none known)") for name in missing}))
         raise PartMissing(
             f"GStreamer lacks the element{'s' if len(missing) > 1 else ''} "
             f"{', '.join(missing)}, without which this stream cannot be carried; "

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.worker.ts_tables import PACKET, VIDEO_TYPES, Tables, pid_of, starts_key_frame
-from unit.worker.packets import AAC, AUDIO, H264, PMT, TABLES, VIDEO, media, pat, pmt, section
+from strata.media.ts_tables import PACKET, VIDEO_TYPES, Tables, pid_of, starts_key_frame
+from support.packets import AAC, AUDIO, H264, PMT, TABLES, VIDEO, media, pat, pmt, section
 
 
 def tables_of(*packets: bytes) -> Tables:

@@ -6,9 +6,10 @@ import pytest
 from gi.repository import GLib
 
 from strata.errors import PartMissing
+from strata.media import gst
+from strata.media.gst import Gst
 from strata.wire import forward_url
-from strata.worker import gst, ingest, kinds
-from strata.worker.gst import Gst
+from strata.worker import ingest, kinds
 
 DEADLINE_S = 10.0
 ONE_OF_EACH_KIND = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.worker.debug_filter import Filter
+from strata.media.debug_filter import Filter
 
 URL = "rtmp://host/live/canary-stream-key?token=canary-of-the-query"
 LINE = f"0:00:01 DEBUG rtmp setting location to {URL} stream canary-stream-key\n".encode()
@@ -60,7 +60,7 @@ def test_the_process_reads_addresses_before_the_log(tmp_path: Path) -> None:
     keys_read, keys_write = os.pipe()
     out = tmp_path / "log"
     process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "strata.worker.debug_filter", str(keys_read), str(out)],
+        [sys.executable, "-I", "-m", "strata.media.debug_filter", str(keys_read), str(out)],
         stdin=subprocess.PIPE,
         pass_fds=(keys_read,),
         env={},

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from strata.worker.debug_log import _MORE_THAN_TRACE
+from strata.media.debug_log import _MORE_THAN_TRACE
 
 
 @pytest.mark.parametrize(

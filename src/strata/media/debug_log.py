@@ -2,7 +2,7 @@
 
 Elements write the addresses that they are given into their log, with stream keys and
 passphrases: who turns it on to look for a fault would have them in a file, or send them to
-somebody. So the log goes through a process of its own (:mod:`strata.worker.debug_filter`),
+somebody. So the log goes through a process of its own (:mod:`strata.media.debug_filter`),
 which is there only while it is turned on. A thread would not do: GStreamer may write while
 Python's lock is held, and would wait for ever for who needs that lock to read.
 """
@@ -43,7 +43,7 @@ def set_up() -> None:
     keys_read, _Filter.keys = os.pipe()
     path = os.environ.get("GST_DEBUG_FILE", "-")
     _Filter.process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "strata.worker.debug_filter", str(keys_read), path],
+        [sys.executable, "-I", "-m", "strata.media.debug_filter", str(keys_read), path],
         stdin=log_read,
         pass_fds=(keys_read,),
         env={},

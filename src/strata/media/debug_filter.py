@@ -1,4 +1,4 @@
-"""The process that takes keys out of GStreamer's log; see :mod:`strata.worker.debug_log`.
+"""The process that takes keys out of GStreamer's log; see :mod:`strata.media.debug_log`.
 
 The log comes on standard input, addresses, one a line, on the descriptor that is the first
 argument. It ends with the log.

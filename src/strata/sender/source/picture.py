@@ -7,20 +7,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 from strata.errors import HostError, PartMissing
-
-try:
-    import gi
-
-    gi.require_version("Gst", "1.0")
-    gi.require_version("GstApp", "1.0")
-    from gi.repository import GLib, Gst, GstApp
-except (ImportError, ValueError) as error:
-    raise PartMissing(
-        f"GStreamer's Python binding cannot be loaded ({error}); run script/bootstrap"
-    ) from error
+from strata.media.gst import GLib, Gst, GstApp
+from strata.sender.source.choice import Shape
 
 __all__ = ["GstApp", "Picture", "TestSource"]
 
@@ -48,7 +40,6 @@ class TestSource:
     """Makes the test stream in real time."""
 
     def __init__(self, picture: Picture) -> None:
-        Gst.init(None)
         try:
             pipeline: Any = Gst.parse_launch(_launch_line(picture))
         except GLib.Error as error:
@@ -91,19 +82,29 @@ class TestSource:
         return Gst.PadProbeReturn.OK
 
 
+_TEXT: Final = "shaded-background=true draw-outline=false draw-shadow=false"
+
+
+def describe(shape: Shape, format: str) -> str:
+    """The picture as it is before it is encoded; ``frame`` is where its number is written."""
+    rate = f"{shape.fps.numerator}/{shape.fps.denominator}"
+    return (
+        "videotestsrc is-live=true pattern=smpte horizontal-speed=4 ! "
+        f"video/x-raw,format={format},width={shape.width},height={shape.height},framerate={rate} ! "
+        'textoverlay name=frame valignment=bottom halignment=right font-desc="Monospace 18" '
+        f"{_TEXT} ! "
+        'clockoverlay time-format="%H:%M:%S" valignment=top halignment=left '
+        f'font-desc="Monospace 28" {_TEXT}'
+    )
+
+
 def _launch_line(picture: Picture) -> str:
     keyint = max(1, round(picture.keyframe_interval_s * picture.fps))
-    text = "shaded-background=true draw-outline=false draw-shadow=false"
+    shape = Shape(picture.width, picture.height, Fraction(picture.fps))
     return (
         "mpegtsmux name=mux alignment=7 ! "
         "appsink name=out sync=false max-buffers=500 drop=true "
-        "videotestsrc is-live=true pattern=smpte horizontal-speed=4 ! "
-        f"video/x-raw,format=I420,width={picture.width},height={picture.height},"
-        f"framerate={picture.fps}/1 ! "
-        f'textoverlay name=frame valignment=bottom halignment=right font-desc="Monospace 18" '
-        f"{text} ! "
-        f'clockoverlay time-format="%H:%M:%S" valignment=top halignment=left '
-        f'font-desc="Monospace 28" {text} ! '
+        f"{describe(shape, 'I420')} ! "
         f"x264enc speed-preset=ultrafast tune=zerolatency bitrate={picture.video_kbps} "
         f"key-int-max={keyint} vbv-buf-capacity=600 ! "
         "video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 ! "

@@ -5,6 +5,7 @@ Sources: ISO/IEC 13818-1 sections 2.4.3.2 (packet), 2.4.4.3 (PAT), 2.4.4.8 (PMT)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 PACKET: Final = 188
@@ -14,10 +15,16 @@ VIDEO_TYPES: Final = frozenset((0x01, 0x02, 0x10, 0x1B, 0x24, 0x33))
 
 
 class Tables:
-    """The latest tables of one stream: of its first program, each in one packet."""
+    """The latest tables of one stream: of its first program, each in one packet.
+
+    Attributes:
+        video_pid: of its first video.
+        streams: what the program is made of: stream type and PID of each.
+    """
 
     def __init__(self) -> None:
         self.video_pid: int | None = None
+        self.streams: tuple[tuple[int, int], ...] = ()
         self._pat: bytes | None = None
         self._pmt: bytes | None = None
         self._pmt_pid: int | None = None
@@ -48,10 +55,15 @@ class Tables:
                 pmt_pid = _first_program(found)
                 if pmt_pid != self._pmt_pid:
                     self._pmt_pid, self._pmt, self.video_pid = pmt_pid, None, None
+                    self.streams = ()
         elif pid == self._pmt_pid:
             found = _section(packet)
             if found is not None and found[:1] == b"\x02":
-                self.video_pid = _video_pid(found)
+                # A table is repeated ten times a second, and seldom differs.
+                if packet[4:] != (self._pmt or b"")[4:]:
+                    self.streams = tuple(_streams(found))
+                    videos = (pid for type, pid in self.streams if type in VIDEO_TYPES)
+                    self.video_pid = next(videos, None)
                 self._pmt = packet
 
 
@@ -87,13 +99,11 @@ def _first_program(section: bytes) -> int | None:
     return None
 
 
-def _video_pid(section: bytes) -> int | None:
-    """PID of the first video stream of a program map."""
+def _streams(section: bytes) -> Iterator[tuple[int, int]]:
+    """Stream type and PID of each stream of a program map."""
     if len(section) < 12:
-        return None
+        return
     offset = 12 + ((section[10] & 0x0F) << 8 | section[11])
     while offset + 5 <= len(section):
-        if section[offset] in VIDEO_TYPES:
-            return (section[offset + 1] & 0x1F) << 8 | section[offset + 2]
+        yield section[offset], (section[offset + 1] & 0x1F) << 8 | section[offset + 2]
         offset += 5 + ((section[offset + 3] & 0x0F) << 8 | section[offset + 4])
-    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from strata.worker.ts_tables import PACKET
+from strata.media.ts_tables import PACKET
 
 VIDEO: Final = 0x100
 AUDIO: Final = 0x101
