@@ -17,13 +17,13 @@ run_packages=(
     libcairo2-dev libgirepository1.0-dev
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    gstreamer1.0-plugins-ugly gstreamer1.0-x gstreamer1.0-alsa fonts-dejavu-core glib-networking
+    gstreamer1.0-plugins-ugly gstreamer1.0-x fonts-dejavu-core glib-networking
     librist-dev librist4
     nginx-light libnginx-mod-rtmp
 )
-# Of these, what a field sender does without.
+# Of these, what a field sender does without; and what it needs besides.
 server_packages=(nftables nginx-light libnginx-mod-rtmp)
-sender_packages=()
+sender_packages=(gstreamer1.0-alsa)
 for package in "${run_packages[@]}"; do
     [[ " ${server_packages[*]} " == *" $package "* ]] || sender_packages+=("$package")
 done

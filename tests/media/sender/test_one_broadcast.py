@@ -124,9 +124,9 @@ class End2End:
             self.receiver.close()
 
 
-def order(urls: list[str], psk: str = PSK) -> wire.StreamStart:
+def order(urls: list[str], buffer_ms: int = 300) -> wire.StreamStart:
     encoder = wire.Encoder(bitrate_kbps=3000)
-    return wire.StreamStart("str_1", wire.Source("test"), encoder, urls, psk, buffer_ms=300)
+    return wire.StreamStart("str_1", wire.Source("test"), encoder, urls, PSK, buffer_ms=buffer_ms)
 
 
 @asynccontextmanager
@@ -298,7 +298,7 @@ async def test_a_rehearsal_is_between_it_and_the_receiver() -> None:
     profile = dataclasses.replace(profile, seed=3)
     rehearsed = Rehearsed(profile)
     async with receiving() as end:
-        broadcast = Broadcast(order(end.urls), SenderSettings(), rehearsed, Made())
+        broadcast = Broadcast(order(end.urls, 1000), SenderSettings(), rehearsed, Made())
         await broadcast.start()
         try:
             await arrives(end, 400)
