@@ -33,7 +33,7 @@ RATE = 200
 """Packets a second."""
 
 IN_THE_FIELD = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 from strata.bond import Bond, Way
 from strata.secrets import Secret
 
@@ -42,8 +42,8 @@ order = json.loads(sys.argv[1])
 async def main():
     bond = Bond(Secret(order["psk"]), aes_bits=256, buffer_ms=1000, name="field")
     loop = asyncio.get_running_loop()
-    changes = asyncio.Queue()
-    loop.add_reader(sys.stdin, lambda: changes.put_nowait(sys.stdin.readline()))
+    changes = []
+    loop.add_reader(0, lambda: changes.extend(os.read(0, 4096).decode().splitlines()))
     for id, port, interface in order["ways"]:
         await bond.add(Way(id, order["host"], port, interface=interface))
     begin, written, told = loop.time(), 0, 0
@@ -59,8 +59,8 @@ async def main():
             states = {each.id: each.state for each in bond.reports()}
             dropped = bond.flow.counters.dropped
             print(json.dumps([written, dropped, links, states]), flush=True)
-        while not changes.empty():
-            word = changes.get_nowait().split()
+        while changes:
+            word = changes.pop(0).split()
             if word[0] == "remove":
                 bond.remove(word[1])
             else:
@@ -76,7 +76,7 @@ from strata.rist import Receiver
 from strata.secrets import Secret
 
 order = json.loads(sys.argv[1])
-receiver = Receiver(order["ports"], Secret(order["psk"]))
+receiver = Receiver(order["ports"], Secret(order["psk"]), bind=order["host"])
 receiver.start()
 poll = select.poll()
 poll.register(receiver.fileno(), select.POLLIN)
@@ -103,9 +103,11 @@ class Program(Child):
     """One of the two above; prints lines of JSON."""
 
     def last(self) -> Any:
-        lines = self.said().splitlines()
-        assert self.status is None, self.said()[-2000:]
-        return json.loads(lines[-2]) if len(lines) > 1 else None
+        said = self.said()
+        assert self.status is None, said[-2000:]
+        # The last may be cut; and between them stands what it logs.
+        whole = [line for line in said.splitlines()[:-1] if line.startswith("[")]
+        return json.loads(whole[-1]) if whole else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,12 @@ async def place(folder: Path, interfaces: tuple[str | None, str | None]) -> Asyn
             await default_route(field, number)
         await studio.ip("address", "add", f"{HOST}/32", "dev", "lo")
         receiver = await stack.enter_async_context(
-            started(studio, IN_THE_STUDIO, {"ports": PORTS, "psk": PSK}, folder / "studio.txt")
+            started(
+                studio,
+                IN_THE_STUDIO,
+                {"ports": PORTS, "psk": PSK, "host": HOST},
+                folder / "studio.txt",
+            )
         )
         await until(lambda: "\n" in receiver.said(), 10.0, "the receiver listens")
         made = [
@@ -238,8 +245,8 @@ async def test_an_interface_that_goes_down_is_left_and_used_again(tmp_path: Path
         await here.field.ip("link", "set", "to-one", "up")
         await default_route(here.field, 1)
         await until(lambda: here.seen().states["0"] == "up", 5.0, "the link is back")
-        await here.passed(2 * RATE)
-        assert here.seen().sent["0"] > left + RATE / 4
+        # What it was used for before is not believed at once; it is tried with more and more.
+        await until(lambda: here.seen().sent["0"] > left + RATE / 4, 20.0, "it is used")
         assert (here.lost(), here.seen().dropped) == (0, 0)
 
 
