@@ -179,6 +179,7 @@ def _print_cost(spent: Cost) -> None:
         ("ristsender", "Debian's ristsender"),
         ("librist", "librist, from Python"),
         ("bond", "bond"),
+        ("bond, half as often", "bond, each 20 ms instead of 10"),
     ):
         ratio = spent.ratio(name)
         target = ("", "")
