@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.bad_links import CARRY, EVENT_S, Case
-from bench.bonders import MARK
+from bench.bonders import MARK, PUMP_MS
 from bench.media import PSK, Ports
 from bench.processes import Child, MeasurementFailed
 from strata.rist import Receiver, ReceiverTuning
@@ -79,11 +79,11 @@ class Played:
         return max(0.0, max(times) - EVENT_S)
 
     def used_s(self, link: int, kbps: float = 200.0) -> float | None:
-        """After the event: from when on it carries so much, over half a second."""
+        """After the event: by when it has carried so much over half a second."""
         at_s = EVENT_S
         while at_s < self.end_s - 0.5:
             if self.link_kbps(link, at_s, at_s + 0.5) >= kbps:
-                return at_s - EVENT_S
+                return at_s + 0.5 - EVENT_S
             at_s += 0.05
         return None
 
@@ -149,9 +149,10 @@ def _numbers(media: bytes) -> Iterator[int]:
             yield int.from_bytes(media[at + 12 : at + 20], "big")
 
 
-def play(folder: Path, case: Case, first_s: float) -> dict[str, Played]:
+def play(folder: Path, case: Case, first_s: float, times: int) -> dict[str, Played]:
     """Args:
     first_s: how long the first case takes.
+    times: what librist's weights are multiplied by.
     """
     if case is CARRY:
         case = replace(case, seconds=first_s)
@@ -167,7 +168,11 @@ def play(folder: Path, case: Case, first_s: float) -> dict[str, Played]:
             for link, listen, to in zip(case.links, relay[name], receive[name], strict=True)
         )
     )
-    weights = {"bond": None, "equal": [1] * len(case.links), "by rate": list(case.by_rate)}
+    weights = {
+        "bond": None,
+        "equal": [times] * len(case.links),
+        "by rate": [times * weight for weight in case.by_rate],
+    }
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(Listener(receive, case.buffer_ms))
         narrow = _module(stack, "narrow", folder, [str(profile), str(folder / "narrow.json")])
@@ -177,7 +182,7 @@ def play(folder: Path, case: Case, first_s: float) -> dict[str, Played]:
             order = {
                 **{"ports": relay[name], "weights": weights[name], "feed": None},
                 **{"buffer_ms": case.buffer_ms, "kbps": case.kbps, "steers": case.steers},
-                **{"begin": begin, "end": begin + case.seconds + 1.0},
+                **{"pump_ms": PUMP_MS, "begin": begin, "end": begin + case.seconds + 1.0},
                 "result": str(folder / f"{name}.json"),
             }
             senders.append(_module(stack, "bonders", folder, [json.dumps(order)]))

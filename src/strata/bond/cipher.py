@@ -55,25 +55,26 @@ class Sealer:
         # The first bit says which of two secrets is meant (odd and even); we have the even one.
         # All zero means "not encrypted" to librist.
         self.nonce = (secrets.randbelow(0x7FFFFFFE) + 1).to_bytes(4, "big")
-        self._encryptor = self._derive(self.nonce)
+        self._ours = self._derive(self.nonce)
 
     def seal(self, sequence: int, plain: bytes) -> bytes:
         """Encrypts; one sequence number (32 bits) must not be used twice under one nonce."""
-        self._encryptor.reset_nonce(_COUNTER.pack(sequence))
-        return self._encryptor.update(plain)
+        self._ours.reset_nonce(_COUNTER.pack(sequence))
+        return self._ours.update(plain)
 
     def open(self, nonce: bytes, sequence: int, sealed: bytes) -> bytes:
         """Decrypts; what was sealed with another secret comes out as garbage."""
-        key = self._theirs.get(nonce)
-        if key is None:
-            key = self._theirs[nonce] = self._derive(nonce)
+        stream = self._theirs.get(nonce)
+        if stream is None:
+            stream = self._theirs[nonce] = self._derive(nonce)
             if len(self._theirs) > KEYS_KEPT:
                 self._theirs.popitem(last=False)
         self._theirs.move_to_end(nonce)
-        key.reset_nonce(_COUNTER.pack(sequence))
-        return key.update(sealed)  # in counter mode both ways are the same
+        stream.reset_nonce(_COUNTER.pack(sequence))
+        return stream.update(sealed)
 
     def _derive(self, nonce: bytes) -> CipherContext:
+        """What to seal or open with; in counter mode both are the same."""
         secret = self._psk.reveal().encode()
         key = hashlib.pbkdf2_hmac("sha256", secret, nonce, ROUNDS, self.bits // 8)
         return Cipher(algorithms.AES(key), modes.CTR(_COUNTER.pack(0))).encryptor()

@@ -52,6 +52,8 @@ NULL_PACKETS: Final = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 7
 LEAD_S: Final = 0.15
 """So long they are sent first: what a receiver gets first is where the flow begins for it, and
 where links differ that is not what was sent first. librist 0.2.7 delivers the first never."""
+LEAD_SHARE: Final = 0.25
+"""Of the buffer, at most: the media that waits meanwhile must not come too late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class Flow:
             return out
         if self.begun_at is None:
             self.begun_at = now
-        if now - self.begun_at < LEAD_S:
+        if now - self.begun_at < min(LEAD_S, LEAD_SHARE * self._buffer_s):
             self._send(now, _Waiting(now, NULL_PACKETS, False, False), out)
             self._pace.budget = 0.0  # media does not wait for them
             return out

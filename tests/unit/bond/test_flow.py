@@ -114,6 +114,14 @@ def test_before_the_first_packet_go_some_that_nobody_misses() -> None:
     assert desk.flow.counters.written == 0
 
 
+def test_with_a_short_buffer_they_take_no_longer_than_media_may_wait() -> None:
+    desk = Desk("ab", buffer_s=0.3)
+    while not any(link.state == "up" for link in desk.flow.links.values()):
+        desk.step()
+    desk.write("first")
+    assert names(desk.run(0.3)) == ["first"]
+
+
 def test_media_keeps_its_order_and_its_time() -> None:
     desk = Desk().ready()
     sent: list[Media] = []
