@@ -187,7 +187,7 @@ class Flow:
         return out
 
     def due(self, now: float) -> list[Out]:
-        """What is to be sent now. Call it each 10 ms or so."""
+        """What is to be sent now. Call it each 20 ms or so."""
         out: list[Out] = []
         if now >= self._next_look:
             self._next_look = now + ECHO_S

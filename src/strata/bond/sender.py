@@ -72,7 +72,7 @@ class LinkReport:
 class Bond:
     """Sends one flow of MPEG-TS over several links, and repairs what the receiver asks for.
 
-    It has no task of its own: whoever has media calls :meth:`pump` each 10 ms.
+    It has no task of its own: whoever has media calls :meth:`pump` each 20 ms.
 
     Attributes:
         sent_bytes: of UDP payload, over all links that there ever were.
