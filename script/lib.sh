@@ -17,20 +17,20 @@ run_packages=(
     libcairo2-dev libgirepository1.0-dev
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    gstreamer1.0-plugins-ugly gstreamer1.0-x gstreamer1.0-alsa fonts-dejavu-core glib-networking
+    gstreamer1.0-plugins-ugly gstreamer1.0-x fonts-dejavu-core glib-networking
     librist-dev librist4
     nginx-light libnginx-mod-rtmp
 )
-# Of these, what a field sender does without.
+# Of these, what a field sender does without; and what it needs beside them.
 server_packages=(nftables nginx-light libnginx-mod-rtmp)
-sender_packages=()
+sender_packages=(gstreamer1.0-alsa)
 for package in "${run_packages[@]}"; do
     [[ " ${server_packages[*]} " == *" $package "* ]] || sender_packages+=("$package")
 done
 # What the tests and the measurements need on top: the peers that Strata is held against.
 test_packages=(
-    chromium dbus-daemon faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git iproute2 openssl postgresql
-    rist-tools srt-tools stunnel4 systemd
+    chromium dbus-daemon faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git gstreamer1.0-alsa iproute2
+    openssl postgresql rist-tools srt-tools stunnel4 systemd
 )
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.
