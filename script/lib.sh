@@ -29,8 +29,8 @@ for package in "${run_packages[@]}"; do
 done
 # What the tests and the measurements need on top: the peers that Strata is held against.
 test_packages=(
-    chromium dbus-daemon faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git iproute2 openssl postgresql
-    rist-tools srt-tools stunnel4 systemd
+    chromium dbus-daemon faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git gstreamer1.0-alsa iproute2
+    openssl postgresql rist-tools srt-tools stunnel4 systemd
 )
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.

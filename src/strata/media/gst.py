@@ -102,6 +102,7 @@ PACKAGES: Final = {
 FIELD_PACKAGES: Final = {
     "alsasrc": "gstreamer1.0-alsa",
     "fakesink": "libgstreamer1.0-0",
+    "flvdemux": "gstreamer1.0-plugins-good",
     "parsebin": "gstreamer1.0-plugins-base",
     "rtmp2src": "gstreamer1.0-plugins-bad",
     "rtspsrc": "gstreamer1.0-plugins-good",

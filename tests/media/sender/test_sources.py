@@ -357,7 +357,7 @@ async def test_what_is_published_to_a_server_is_fetched_again_when_it_comes_back
                 publisher = feeder(clip, nginx.url("camera"), log, "-f", "flv")
                 before = reading.size
                 await reading.go_on(25.0, lambda: reading.size > before + 150_000)
-                assert reading.size > before + 150_000
+                assert reading.size > before + 150_000, reading.end
                 assert not reading.source.is_encoding
         finally:
             await publisher.end()

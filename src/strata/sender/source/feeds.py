@@ -4,7 +4,7 @@
     v4l2    v4l2src, alsasrc or silence
     rtsp    rtspsrc ─► depayloader for each track
     srt     srtsrc: a transport stream as it is, or ─► parsebin where it has to be coded anew
-    rtmp    rtmp2src ─► parsebin; where others publish here, see rtmp_listener.py
+    rtmp    rtmp2src ─► flvdemux; where others publish here, see rtmp_listener.py
     http    souphttpsrc ─► parsebin
     file    filesrc ─► parsebin
 
@@ -201,7 +201,7 @@ def rtmp(uri: SourceUri, coding: Coding, on_end: OnEnd) -> MediaPipeline:
     pipeline = _network(uri, on_end)
     source = make("rtmp2src", location=uri.uri, timeout=NETWORK_TIMEOUT_S, do_timestamp=True)
     pipeline.bin.add(source)
-    _parse(pipeline, source, coding, live=True)
+    _take_flv(pipeline, source, coding)
     return pipeline
 
 
@@ -211,7 +211,7 @@ def flv(uri: SourceUri, coding: Coding, on_end: OnEnd) -> MediaPipeline:
     source = make("appsrc", is_live=True, format=Gst.Format.BYTES, max_bytes=0)
     source.set_property("name", FLV_SOURCE)
     pipeline.bin.add(source)
-    _parse(pipeline, source, coding, live=True)
+    _take_flv(pipeline, source, coding)
     return pipeline
 
 
@@ -236,6 +236,25 @@ def file(path: str, coding: Coding, on_end: OnEnd) -> MediaPipeline:
 def _network(uri: SourceUri, on_end: OnEnd) -> MediaPipeline:
     debug_log.conceal(uri.uri)
     return MediaPipeline(uri.shown, uri.uri, on_end)
+
+
+def _take_flv(pipeline: MediaPipeline, source: Any, coding: Coding) -> None:
+    """Takes apart what comes over RTMP. Not with parsebin: who tunes in is often given sound
+    first, and it would take that for all there is."""
+    tracks = Tracks(pipeline, coding, live=True)
+    demuxer: Any = make("flvdemux")
+    pipeline.bin.add(demuxer)
+    source.link(demuxer)
+
+    def wait_for_picture(pad: Any, info: Any) -> Any:
+        has_picture = pipeline.has_picture
+        return Gst.PadProbeReturn.REMOVE if has_picture else Gst.PadProbeReturn.DROP
+
+    def on_pad(_demuxer: Any, pad: Any) -> None:
+        pad.add_probe(Gst.PadProbeType.BUFFER, wait_for_picture)
+        tracks.take(pad)
+
+    demuxer.connect("pad-added", on_pad)
 
 
 def _parse(pipeline: MediaPipeline, source: Any, coding: Coding, *, live: bool) -> None:

@@ -50,7 +50,7 @@ class Failure:
         part: what failed. ``sound`` is a device for the sound alone.
         detail: what happened.
         remedy: what to do.
-        is_final: another try would find the same.
+        is_final: another try would find the same; of a source that has played, none does.
     """
 
     part: Literal["source", "encoder", "sound"]

@@ -254,10 +254,8 @@ class Played:
 
     def _goes_on(self, failure: Failure) -> bool:
         """Whether it is tried again after it failed."""
-        if failure.is_final:
-            return False
         if failure.part == "encoder":
-            if self._encoder is None:
+            if self._encoder is None or failure.is_final:
                 return False
             self.encoders.distrust(self._encoder)
             return True
@@ -267,6 +265,8 @@ class Played:
             return True
         settings = self._settings
         if not self._has_played:
+            if failure.is_final:
+                return False
             # A port that is taken is told at once.
             return self._began.is_set() and self._listens and self._away_s() <= settings.listen_s
         self._reader.next_pass()
@@ -295,9 +295,12 @@ class Played:
 
     def _on_stream(self, can_be_passed_on: bool | None) -> None:
         if can_be_passed_on is None:
-            detail = f"what comes from {self.name} is no transport stream"
-            remedy = "have the encoder send MPEG-TS with H.264 or H.265 and AAC"
-            self._settle(Failure("source", detail, remedy, is_final=True))
+            detail = (
+                f"what comes from {self.name} is no transport stream; have the encoder send "
+                "MPEG-TS with H.264 or H.265 and AAC"
+            )
+            self._finish(End("source", detail))
+            self._settle(Rebuild())
         elif not can_be_passed_on and not self.recodes:
             log.info("%s is coded anew: its receiver could not use it as it is", self.name)
             self.recodes = True

@@ -1,6 +1,6 @@
 """Listens for an encoder that publishes (OBS, a camera, a phone) to ``rtmp://:1935/app/key``.
 
-    TCP ─► RtmpSession ─► appsrc ─► parsebin ─► as any other source
+    TCP ─► RtmpSession ─► appsrc ─► flvdemux ─► as any other source
 
 One publishes at a time. Who has another key is refused, and told so.
 """
