@@ -63,18 +63,23 @@ async def send(
     source = open_source(start.source, start.encoder, look)
     broadcast = Broadcast(start, settings, network, source)
     ending, tasks = Ending(), TaskGroup()
+    over: asyncio.Future[post.Ended] = asyncio.get_running_loop().create_future()
+
+    async def follow() -> None:
+        over.set_result(await broadcast.ended())
+
     try:
         await broadcast.start()
         log.info("sending to %s", ", ".join(start.destinations))
         tasks.spawn("report", _report(broadcast))
         told = tasks.spawn("ending", ending.wait())
-        ended = tasks.spawn("ended", broadcast.ended())
-        waiting: set[asyncio.Future[Any]] = {told, ended}
+        tasks.spawn("ended", follow())
+        waiting: set[asyncio.Future[Any]] = {told, over}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
+        if not over.done():
             log.info("stopped")
             return 0
-        end = await ended
+        end = over.result()
         log.warning("it has ended by itself: %s: %s", end.reason, end.detail)
         return 0 if end.reason == "eos" else FAILED
     finally:

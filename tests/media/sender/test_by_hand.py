@@ -31,13 +31,16 @@ def receiver() -> Iterator[Receiver]:
     one.close()
 
 
-async def sender(receiver: Receiver, *arguments: str) -> asyncio.subprocess.Process:
+async def sender(
+    receiver: Receiver, *arguments: str, **environment: str
+) -> asyncio.subprocess.Process:
     targets = [part for port in receiver.ports for part in ("--to", f"rist://127.0.0.1:{port}")]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-m", "strata.sender", "--secrets-stdin", *targets, *arguments),
         stdin=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if not name.startswith("STRATA_")},
+        env={name: value for name, value in os.environ.items() if not name.startswith("STRATA_")}
+        | environment,
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps({"psk": PSK}).encode() + b"\n")
@@ -106,3 +109,19 @@ async def test_a_file_is_sent_as_it_is(receiver: Receiver, small_file: Path) -> 
     video = [packet for packet in packets if packet[1:3] == b"\x01\x00" and packet[3] & 0x10]
     assert len(video) > 1000
     assert all(packet[12:] in sent for packet in video[:200])
+
+
+async def test_a_receiver_that_goes_away_ends_it_in_so_many_words(receiver: Receiver) -> None:
+    process = await sender(
+        *(receiver, "--size", "320x180", "--bitrate-kbps", "600"),
+        STRATA_SENDER_RECEIVER_SILENCE_S="10",
+    )
+
+    def has_come() -> bool:
+        return len(receiver.take()) > 0
+
+    await until(has_come, DEADLINE_S, "something arrives")
+    receiver.close()
+    status, said = await ended(process)
+    assert status == 1
+    assert "it has ended by itself: receiver_silent: nothing has come from the receiver" in said
