@@ -22,7 +22,7 @@ from strata.errors import StrataError
 from strata.rist import Link, Sender
 from strata.secrets import Secret
 
-PUMP_MS: Final = 10
+PUMP_MS: Final = 20
 """As a broadcast does it."""
 STEER_S: Final = 0.25
 KEY_TIMES: Final = 5.0
@@ -155,7 +155,7 @@ async def play(order: dict[str, Any], stop: asyncio.Event) -> None:
         if now < order["end"]:
             camera.shoot(now, kbps, write)
         sender.pump()
-        await asyncio.sleep(order["pump_ms"] / 1000)
+        await asyncio.sleep(PUMP_MS / 1000)
     sender.close()
     done = {"written": camera.written, "rates": rates, "refused": refused}
     Path(order["result"]).write_text(json.dumps(done))
@@ -175,7 +175,7 @@ async def forward(order: dict[str, Any], stop: asyncio.Event) -> None:
             except BlockingIOError:
                 pass
             sender.pump()
-            await asyncio.sleep(order["pump_ms"] / 1000)
+            await asyncio.sleep(PUMP_MS / 1000)
     sender.close()
 
 

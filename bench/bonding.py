@@ -179,11 +179,11 @@ def _print_cost(spent: Cost) -> None:
         ("ristsender", "Debian's ristsender"),
         ("librist", "librist, from Python"),
         ("bond", "bond"),
-        ("bond, half as often", "bond, each 20 ms instead of 10"),
+        ("strata-sender", "strata-sender, passing it on"),
     ):
         ratio = spent.ratio(name)
         target = ("", "")
-        if name == "bond":
+        if name == "strata-sender":
             target = f"<= {CPU_RATIO_MAX}", verdict(ratio.median, CPU_RATIO_MAX)
         text = "" if name == "ristsender" else ratio.text()
         rows.append((title, spent.spread(name).text(100), text, *target))

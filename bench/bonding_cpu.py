@@ -1,4 +1,5 @@
-"""What a sender costs: our bond, librist from Python, and Debian's ristsender, fed over UDP."""
+"""What a sender costs, fed over UDP: strata-sender as it is, its bond alone, librist from Python, and
+Debian's ristsender."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.bonders import PUMP_MS
 from bench.media import MUX_KBPS, PSK, Feed, Ports, make_clip, rist_sender
 from bench.processes import Child, MeasurementFailed, cpu_s, give_room
 from bench.report import Spread
@@ -20,8 +20,7 @@ from strata.rist import Receiver
 from strata.secrets import Secret
 
 CPU_RATIO_MAX: Final = 1.5
-NAMES: Final = ("ristsender", "librist", "bond", "bond, half as often")
-"""The last one looks after its packets each 20 ms."""
+NAMES: Final = ("ristsender", "librist", "bond", "strata-sender")
 WARM_UP_S: Final = 3.0
 DRAIN_S: Final = 2.5
 DELIVERED_MIN: Final = 0.98
@@ -94,11 +93,18 @@ def _sender(folder: Path, name: str, feed: int, ports: Sequence[int]) -> Child:
     log = folder / f"cpu-{name}.log"
     if name == "ristsender":
         return rist_sender(feed, ports, log)
+    if name == "strata-sender":
+        return _program(feed, ports, log)
     order = {
         **{"ports": list(ports), "feed": feed, "buffer_ms": 1_000, "kbps": MUX_KBPS},
         **{"weights": [1, 1] if name == "librist" else None, "steers": False},
-        "pump_ms": 2 * PUMP_MS if name == NAMES[-1] else PUMP_MS,
     }
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     command = [sys.executable, "-P", "-m", "bench.bonders", json.dumps(order)]
     return Child(command, log, environment=environment)
+
+
+def _program(feed: int, ports: Sequence[int], log: Path) -> Child:
+    to = [part for port in ports for part in ("--to", f"rist://127.0.0.1:{port}")]
+    command = [sys.executable, "-I", "-m", "strata.sender", "--source", f"udp://127.0.0.1:{feed}"]
+    return Child([*command, *to], log, environment={**os.environ, "STRATA_PSK": PSK})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.bad_links import CARRY, EVENT_S, Case
-from bench.bonders import MARK, PUMP_MS
+from bench.bonders import MARK
 from bench.media import PSK, Ports
 from bench.processes import Child, MeasurementFailed
 from strata.rist import Receiver, ReceiverTuning
@@ -182,7 +182,7 @@ def play(folder: Path, case: Case, first_s: float, times: int) -> dict[str, Play
             order = {
                 **{"ports": relay[name], "weights": weights[name], "feed": None},
                 **{"buffer_ms": case.buffer_ms, "kbps": case.kbps, "steers": case.steers},
-                **{"pump_ms": PUMP_MS, "begin": begin, "end": begin + case.seconds + 1.0},
+                **{"begin": begin, "end": begin + case.seconds + 1.0},
                 "result": str(folder / f"{name}.json"),
             }
             senders.append(_module(stack, "bonders", folder, [json.dumps(order)]))

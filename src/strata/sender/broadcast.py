@@ -31,7 +31,7 @@ from strata.wire import agent as wire
 log = logging.getLogger(__name__)
 
 PUMP_S: Final = 0.02
-"""Waking up costs more than what is done then; see script/bench sender."""
+"""Waking up costs more than what is done then; see script/bench bonding."""
 STEER_S: Final = 0.25
 SETTLE_S: Final = 1.5
 """After the first media: before that the links have shown nothing."""
