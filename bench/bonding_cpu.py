@@ -1,5 +1,5 @@
-"""What a sender costs, fed over UDP: strata-sender as it is, its bond alone, librist from Python, and
-Debian's ristsender."""
+"""What a sender costs, fed over UDP: strata-sender as it is, its bond alone, librist from Python,
+and Debian's ristsender."""
 
 from __future__ import annotations
 
