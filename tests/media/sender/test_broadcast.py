@@ -13,8 +13,10 @@ from typing import Final
 import pytest
 
 from strata.tasks import TaskGroup
+from strata.up import STEADY_S
 from support.broadcasts import KEY, is_live
-from support.control import Api, Json, Place, StrataUp, eventually, place
+from support.children import until
+from support.control import Api, Json, Place, StrataUp, age_s, eventually, place
 from support.media import decode_errors, probe
 from support.nginx import Nginx
 from support.sender import Sender
@@ -108,12 +110,15 @@ async def test_whoever_dies_the_picture_is_back(here: Place, tmp_path: Path) -> 
             worker = here.worker_of(id)
             control = up.pid_of("control")
             assert control is not None
+            await until(lambda: age_s(control) > STEADY_S + 0.5, 30.0, "control is not new")
+            told = box.said().count("told to send")
             os.kill(control, signal.SIGKILL)
             await eventually(lambda: _is_another(up, control), 30.0, "control is started anew")
             await up.ready()
             await api.until(id, is_live, "it is live, and observed")
             await eventually(is_online, 60.0, "the box has dialled again")
             assert here.worker_of(id) == worker
+            assert box.said().count("told to send") == told  # it went on by itself
             await asyncio.sleep(SETTLED_S)
 
             os.kill(worker, signal.SIGKILL)
@@ -132,6 +137,7 @@ async def test_whoever_dies_the_picture_is_back(here: Place, tmp_path: Path) -> 
             assert truth.lies == []
             assert ("live", True) in truth.seen
             assert await box.end() == 0, box.said()
+            assert "Traceback" not in box.said()
         finally:
             await watching.close()
             await box.child.__aexit__()
