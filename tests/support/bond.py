@@ -7,19 +7,11 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from strata.bond import Bond, Way
-from strata.rist import Receiver
 from strata.secrets import Secret
-from support.children import readable, until
-from support.rist import numbers_in, packet
+from support.children import until
+from support.rist import packet
 
 PUMP_S = 0.01
-MOST = 10_000_000
-"""Numbers are less; what a bond sends before the first packet looks like more."""
-
-
-def numbers_of(media: bytes) -> list[int]:
-    """Those that were sent, without what goes out before the first."""
-    return [number for number in numbers_in(media) if number < MOST]
 
 
 @asynccontextmanager
@@ -59,17 +51,3 @@ async def send(bond: Bond, numbers: Iterable[int], pause_s: float = 0.004) -> No
     for number in numbers:
         bond.write(packet(number), is_key=number % 50 == 0)
         await asyncio.sleep(pause_s)
-
-
-async def collect(receiver: Receiver, last: int, deadline_s: float = 20.0) -> list[int]:
-    """Every number that comes out, up to the ``last``.
-
-    Raises:
-        TimeoutError: that did not come.
-    """
-    found: list[int] = []
-    async with asyncio.timeout(deadline_s):
-        while last not in found:
-            await readable(receiver.fileno(), deadline_s)
-            found += numbers_of(receiver.take())
-    return found

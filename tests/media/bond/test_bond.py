@@ -14,10 +14,10 @@ from strata.impair.path import Impairment
 from strata.impair.relay import Relay
 from strata.rist import Receiver, ReceiverTuning
 from strata.secrets import Secret
-from support.bond import bond_to, collect, numbers_of, send, up
+from support.bond import bond_to, send, up
 from support.children import readable, until
 from support.ports import free_udp_port, free_udp_ports
-from support.rist import packet, running
+from support.rist import collect, numbers_in, packet, running
 
 PSK = Secret("a-psk-of-the-tests-0123")
 QUICK = ReceiverTuning(buffer_ms=300)
@@ -121,7 +121,7 @@ async def test_a_sender_that_is_started_anew_takes_over() -> None:
                     bond.write(packet(number))
                     number += 1
                     await asyncio.sleep(0.01)
-                    found += numbers_of(receiver.take())
+                    found += numbers_in(receiver.take())
             first = min(each for each in found if each >= 2000)
             await send(bond, range(number, number + 200))
             found = found + await collect(receiver, last=number + 150)
@@ -149,7 +149,7 @@ async def test_a_receiver_that_is_started_anew_is_sent_to_again() -> None:
                     bond.write(packet(number), is_key=number % 50 == 0)
                     number += 1
                     await asyncio.sleep(0.01)
-                    found += numbers_of(receiver.take())
+                    found += numbers_in(receiver.take())
             assert found == list(range(found[0], found[0] + len(found)))
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from strata.bond import Way
 from strata.secrets import Secret
-from support.bond import bond_to, numbers_of, send, up
+from support.bond import bond_to, send, up
 from support.children import Child, until
 from support.ports import free_udp_ports, udp_port_is_bound
+from support.rist import numbers_in
 from support.udp import Peer
 
 PSK = Secret("a-psk-of-the-tests-0123")
@@ -39,7 +40,7 @@ async def test_debians_receiver_takes_it(links: int, aes_bits: int, tmp_path: Pa
                 found: list[int] = []
                 async with asyncio.timeout(20.0):
                     while 299 not in found:
-                        found += numbers_of((await out.hear())[0])
+                        found += numbers_in((await out.hear())[0])
                 await sending
                 assert found[:300] == list(range(300))
                 for report in bond.reports():
