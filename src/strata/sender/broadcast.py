@@ -13,14 +13,13 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from strata.bond import Bond, LinkReport, Rate, Way
-from strata.errors import BadArguments, HostError, StrataError
+from strata.errors import HostError, StrataError
 from strata.secrets import Secret
-from strata.sender.links import Link
+from strata.sender.links import Link, receiver_of
 from strata.sender.network import Network
 from strata.sender.post import Begin, Ended
 from strata.sender.settings import SenderSettings
@@ -270,13 +269,7 @@ class Broadcast:
 
 
 def _way(link: Link) -> Way:
-    parts = urlsplit(link.destination)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if parts.scheme != "rist" or not host or not port:
-        raise BadArguments(f"{link.destination!r} is no receiver; it should be rist://host:15000")
+    host, port = receiver_of(link.destination)
     return Way(link.id, host, port, link.interface, link.address)
 
 

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
 
 import strata
 from strata import logs
@@ -90,13 +89,12 @@ def _read_psk(from_stdin: bool) -> Secret:
 
 
 def _receiver(text: str) -> str:
+    from strata.sender.links import receiver_of
+
     try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or not port or parts.scheme != "rist" or parts.path or parts.query:
-        raise argparse.ArgumentTypeError(f"{text!r} is no receiver; write rist://host:15000")
+        receiver_of(text)
+    except BadArguments as error:
+        raise argparse.ArgumentTypeError(error.message) from None
     return text
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from strata.errors import BadArguments
 from strata.sender.interfaces import Interface
 from strata.sender.settings import Link as Named
 from strata.sender.settings import is_loopback
@@ -42,6 +43,24 @@ class _Way:
     id: str
     interface: str | None
     address: str | None
+
+
+def receiver_of(destination: str) -> tuple[str, int]:
+    """Host and port of ``rist://host:port``.
+
+    Raises:
+        BadArguments: it is none, or there is anything more in it.
+    """
+    scheme, colon, rest = destination.partition("://")
+    try:
+        parts = urlsplit(destination)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    is_bare = scheme == "rist" and colon and not any(each in rest for each in "/?#@")
+    if not is_bare or not host or not port:
+        raise BadArguments(f"{destination!r} is no receiver; write rist://host:15000")
+    return host, port
 
 
 def usable_links(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from typing import Final
-from urllib.parse import urlsplit
 
 from strata.errors import BadArguments
 from strata.secrets import psk_problem
+from strata.sender.links import receiver_of
 from strata.wire import agent as wire
 
 DESTINATIONS_MAX: Final = 32
@@ -49,21 +49,9 @@ def check_destinations(destinations: list[str], psk: str) -> None:
     if not 1 <= len(destinations) <= DESTINATIONS_MAX:
         raise BadArguments(f"there are {len(destinations)} receivers; it takes 1 to 32")
     for each in destinations:
-        try:
-            parts = urlsplit(each)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = port = None
-        if parts_are_wrong(each) or not host or not port:
-            raise BadArguments(f"{each!r} is no receiver; it looks like rist://host:15000")
+        receiver_of(each)
     if (problem := psk_problem(psk)) is not None:
         raise BadArguments(problem)
-
-
-def parts_are_wrong(destination: str) -> bool:
-    """Whether there is anything in it but a host and a port."""
-    scheme, colon, rest = destination.partition("://")
-    return scheme != "rist" or not colon or any(each in rest for each in "/?#@")
 
 
 def check_config(config: wire.Config) -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 
-from strata.errors import BadArguments
 from strata.impair.address import LOOPBACK, Address
 from strata.impair.profile import Profile
 from strata.impair.rehearsal import Rehearsal
-from strata.sender.links import Link
+from strata.sender.links import Link, receiver_of
 
 
 class Rehearsed:
@@ -47,7 +45,7 @@ class Rehearsed:
             dataclasses.replace(
                 link,
                 listen=Address(LOOPBACK, 0),
-                to=_address(destinations[number % len(destinations)]),
+                to=Address(*receiver_of(destinations[number % len(destinations)])),
             )
             for number, link in enumerate(self._profile.links)
         )
@@ -60,14 +58,3 @@ class Rehearsed:
             Link(f"rehearsed{number}", None, None, f"rist://{relay.address}")
             for number, relay in enumerate(rehearsal.relays, 1)
         ]
-
-
-def _address(destination: str) -> Address:
-    parts = urlsplit(destination)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or not port:
-        raise BadArguments(f"{destination!r} is no receiver; it should be rist://host:15000")
-    return Address(host, port)
