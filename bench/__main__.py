@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Final
 
 NAMES: Final = (
-    *("worker", "host", "control", "pages", "faults", "collector", "resilience", "soak"),
+    *("worker", "host", "control", "pages", "faults", "collector", "resilience", "bonding", "soak"),
 )
 
 

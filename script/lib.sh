@@ -21,9 +21,16 @@ run_packages=(
     librist-dev librist4
     nginx-light libnginx-mod-rtmp
 )
+# Of these, what a field sender does without; and what it needs besides.
+server_packages=(nftables nginx-light libnginx-mod-rtmp)
+sender_packages=(gstreamer1.0-alsa)
+for package in "${run_packages[@]}"; do
+    [[ " ${server_packages[*]} " == *" $package "* ]] || sender_packages+=("$package")
+done
 # What the tests and the measurements need on top: the peers that Strata is held against.
 test_packages=(
-    chromium faketime ffmpeg git iproute2 openssl postgresql rist-tools srt-tools stunnel4 systemd
+    chromium dbus-daemon faketime ffmpeg gir1.2-gst-rtsp-server-1.0 git gstreamer1.0-alsa iproute2
+    openssl postgresql rist-tools srt-tools stunnel4 systemd
 )
 
 # Installs Debian packages that are missing; does nothing, in milliseconds, when none is.
@@ -88,16 +95,6 @@ install_python() {
     } >"$stamp"
 }
 
-# What the tests of the pages take from npm, pinned with its hashes; without npm they say that
-# they were left out.
-install_npm_parts() {
-    local at=tests/browser
-    command -v npm >/dev/null || return 0
-    [ $at/node_modules/.package-lock.json -nt $at/package-lock.json ] && return 0
-    say "installing what the tests of the pages need ($at/package-lock.json)"
-    npm ci --prefix $at --ignore-scripts --no-audit --no-fund --silent
-}
-
 # Tests sleep more than they work: three at a time. Where time is what one measures, its neighbours
 # may have been too loud: what failed is tried once more, alone.
 run_tests() {
@@ -109,7 +106,7 @@ run_tests() {
 
 # The first start of GStreamer looks at every plugin (two seconds); better now than on the air.
 warm_gstreamer() {
-    .venv/bin/python -I -c 'import strata.worker.gst' 2>/dev/null || die "GStreamer does not load"
+    .venv/bin/python -I -c 'import strata.media.gst' 2>/dev/null || die "GStreamer does not load"
 }
 
 # A bare Debian 12 in the folder $1.

@@ -20,13 +20,23 @@ class Alone:
 
     Args:
         deadline_s: how long another that holds it is waited for.
+        program: which may run once only.
+        other: how another folder is chosen.
 
     Raises (on entering):
         Conflict: another process holds it, and does not end.
     """
 
-    def __init__(self, path: Path, deadline_s: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        deadline_s: float | None = None,
+        *,
+        program: str = "strata",
+        other: str = "--data-dir",
+    ) -> None:
         self._path = path
+        self._words = f"another {program} runs on {path.parent}; stop it, or choose another {other}"
         self._deadline_s = DEADLINE_S if deadline_s is None else deadline_s
 
     async def __aenter__(self) -> None:
@@ -41,9 +51,7 @@ class Alone:
                     break
             await asyncio.sleep(AGAIN_S)
         self._file.close()
-        raise Conflict(
-            f"another strata runs on {self._path.parent}; stop it, or choose another --data-dir"
-        )
+        raise Conflict(self._words)
 
     async def __aexit__(self, *_: object) -> None:
         self._file.close()

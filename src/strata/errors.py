@@ -3,7 +3,7 @@
     StrataError
     +-- OperatorError              what a person or a program asked for cannot be done
     |   +-- BadArguments           a command line, or a file of settings
-    |   +-- BadUrl                 a forward URL
+    |   +-- BadUrl                 a forward URL, or the address of a source
     |   +-- AddressRefused         a forward URL that points into the machine's own network
     |   +-- NotAllowed             no login, a wrong login, or another user's stream
     |   +-- NotFound
@@ -15,6 +15,7 @@
     |   +-- TooManyTries           wait a moment: somebody may be guessing
     +-- SenderError                the media from the field cannot be used
     |   +-- UnsupportedMedia       a codec that the container of a forward cannot carry
+    |   +-- SourceUnavailable      a camera, a file or an address gives no picture
     +-- DestinationError           the other end of a forward
     |   +-- DestinationUnreachable
     |   +-- DestinationRefused
@@ -33,6 +34,7 @@
         +-- HostUnreachable        control and host have lost each other
         +-- StoreUnavailable       the database does not answer
         +-- WorkerFailed           a worker that did not start or died
+        +-- EncoderUnavailable     nothing here can encode the picture
         +-- SlateUnavailable       nothing can be shown while media is missing
         +-- PictureUnavailable     what is on the air cannot be shown here
 
@@ -122,6 +124,11 @@ class SenderError(StrataError):
 
 class UnsupportedMedia(SenderError):
     code = "unsupported_media"
+
+
+class SourceUnavailable(SenderError):
+    code = "source"
+    can_retry = True
 
 
 class DestinationError(StrataError):
@@ -216,6 +223,10 @@ class StoreUnavailable(HostError):
 class WorkerFailed(HostError):
     code = "worker_failed"
     can_retry = True
+
+
+class EncoderUnavailable(HostError):
+    code = "encoder"
 
 
 class SlateUnavailable(HostError):

@@ -14,20 +14,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
 
+from strata import config_file
+from strata.config_file import Section
 from strata.errors import BadArguments
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Server(Section):
@@ -194,16 +186,10 @@ class Worker(Section):
     )
 
 
-class Settings(BaseSettings):
+class Settings(config_file.Settings):
     """The whole tree. ``data_dir`` holds database, keys, logs and the media folder."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="STRATA_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        nested_model_default_partial_update=True,
-    )
+    model_config = SettingsConfigDict(env_prefix="STRATA_")
 
     data_dir: Path = Path(".strata")
     server: Server = Server()
@@ -225,24 +211,6 @@ class Settings(BaseSettings):
     def log_dir(self) -> Path:
         return self.data_dir / "logs"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (
-            init_settings,
-            env_settings,
-            TomlConfigSettingsSource(settings_cls, _config_file),
-        )
-
-
-_config_file: Path | None = None
-
 
 def load(config: Path | None = None, **flags: Any) -> Settings:
     """Reads file and environment; ``flags`` (nested dicts, None for not given) override.
@@ -250,29 +218,9 @@ def load(config: Path | None = None, **flags: Any) -> Settings:
     Raises:
         BadArguments: an unknown key or a value that cannot be; names each of them.
     """
-    global _config_file
-    if config is not None and not config.is_file():
-        raise BadArguments(f"the settings file {config} does not exist")
-    _config_file = config
-    flags = _without_none(flags)
+    flags = config_file.given(flags)
     _add_admin(flags)
-    try:
-        settings = Settings(**flags)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
-            for item in error.errors(include_input=False, include_url=False)
-        ]
-        raise BadArguments("these settings cannot be used: " + "; ".join(lines)) from None
-    except SettingsError as error:  # a section that is no section: STRATA_HOST=name
-        raise BadArguments(
-            f"these settings cannot be used: {error}; write STRATA_SECTION__KEY, with two "
-            "underscores"
-        ) from None
-    except ValueError as error:  # the TOML itself
-        raise BadArguments(f"the settings file {config} cannot be read: {error}") from None
-    finally:
-        _config_file = None
+    settings = config_file.load(Settings, config, flags, "STRATA_SECTION__KEY")
     data_dir = settings.data_dir.expanduser().absolute()
     return settings.model_copy(update={"data_dir": data_dir})
 
@@ -293,16 +241,6 @@ def make_folders(settings: Settings) -> None:
             f"the data folder {settings.data_dir} cannot be used: {error.strerror}; choose "
             "another with --data-dir"
         ) from None
-
-
-def _without_none(value: dict[str, Any]) -> dict[str, Any]:
-    """Flags that were given; a section of which none was is left out."""
-    kept = {
-        key: _without_none(item) if isinstance(item, dict) else item
-        for key, item in value.items()
-        if item is not None
-    }
-    return {key: item for key, item in kept.items() if item != {}}
 
 
 def _add_admin(flags: dict[str, Any]) -> None:

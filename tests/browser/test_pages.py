@@ -15,12 +15,8 @@ from support.children import until
 from support.control import EMAIL, PASSWORD, Place, StrataUp, place
 from support.media import RistSender
 from support.nginx import Nginx
-from support.pages import AXE, Visitor, chromium, visitor
+from support.pages import Visitor, chromium, visitor
 from support.udp_relay import UdpRelay, never
-
-pytestmark = pytest.mark.skipif(
-    not AXE.exists(), reason="axe-core is not there: script/bootstrap --test fetches it with npm"
-)
 
 FIRST, SECOND = "canary-first-key", "canary-second-key"
 SENT_S = 150.0

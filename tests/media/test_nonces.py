@@ -93,7 +93,15 @@ async def connected(one: Stage, started: wire.Started) -> None:
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("mode", ["one", "many", "summed", "turns"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "one",
+        "many",
+        pytest.param("summed", marks=pytest.mark.long),
+        pytest.param("turns", marks=pytest.mark.long),
+    ],
+)
 async def test_a_sender_connects_and_loses_nothing_while_strangers_ask_for_ever_new_keys(
     here: Place, test_file: Path, mode: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ _QUIET: Final = (
     *("--disable-component-update", "--disable-sync", "--disable-quic"),
 )
 
-AXE: Final = Path(__file__).parents[1] / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+AXE: Final = files("axe_playwright_python") / "axe.min.js"
 
 SIZES: Final = {"desk": (1440, 900), "phone": (390, 844)}
 

@@ -10,6 +10,7 @@ import pytest
 
 from strata.control import agent_link, lifecycle
 from strata.host import stream, supervised
+from strata.sender import agent, post
 from strata.worker import forward, liveness
 
 DOC = Path(__file__).parents[2] / "docs" / "lifecycle.md"
@@ -19,6 +20,8 @@ TABLES: dict[str, Mapping[str, frozenset[str]]] = {
     "Stream, on its host": stream.TRANSITIONS,  # type: ignore[dict-item]
     "Worker, seen from its host": supervised.TRANSITIONS,  # type: ignore[dict-item]
     "Agent, one connection": agent_link.TRANSITIONS,  # type: ignore[dict-item]
+    "Sender, its connection to control": agent.TRANSITIONS,  # type: ignore[dict-item]
+    "Sender, what it sends": post.TRANSITIONS,  # type: ignore[dict-item]
     "Picture, on the air": liveness.VIDEO_TRANSITIONS,  # type: ignore[dict-item]
     "Sound, on the air": liveness.AUDIO_TRANSITIONS,  # type: ignore[dict-item]
     "Forward": forward.TRANSITIONS,  # type: ignore[dict-item]

@@ -4,6 +4,7 @@
     flow      one flow: what goes out when, and on which link
     link      what is known of one link
     shares    how much each link carries, and whose turn it is
+    pace      how much may go out at once
     rate      what the encoder should make
     packets   the words on the wire
     cipher    the pre-shared key

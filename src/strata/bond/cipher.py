@@ -13,7 +13,7 @@ import struct
 from collections import OrderedDict
 from typing import Final
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from strata.errors import BadArguments
 from strata.secrets import Secret, psk_problem
@@ -21,7 +21,7 @@ from strata.secrets import Secret, psk_problem
 ROUNDS: Final = 1024
 BITS: Final = (128, 256)
 KEYS_KEPT: Final = 16
-"""Of the other end: librist takes a nonce of its own for each link."""
+"""Of the other end, those used last: librist takes a nonce of its own for each link."""
 
 _COUNTER: Final = struct.Struct(">I12x")
 
@@ -47,7 +47,7 @@ class Sealer:
             raise BadArguments(problem)
         self.bits = bits
         self._psk = psk
-        self._theirs: OrderedDict[bytes, algorithms.AES] = OrderedDict()
+        self._theirs: OrderedDict[bytes, CipherContext] = OrderedDict()
         self.renew()
 
     def renew(self) -> None:
@@ -55,21 +55,26 @@ class Sealer:
         # The first bit says which of two secrets is meant (odd and even); we have the even one.
         # All zero means "not encrypted" to librist.
         self.nonce = (secrets.randbelow(0x7FFFFFFE) + 1).to_bytes(4, "big")
-        self._key = self._derive(self.nonce)
+        self._ours = self._derive(self.nonce)
 
     def seal(self, sequence: int, plain: bytes) -> bytes:
         """Encrypts; one sequence number (32 bits) must not be used twice under one nonce."""
-        return Cipher(self._key, modes.CTR(_COUNTER.pack(sequence))).encryptor().update(plain)
+        self._ours.reset_nonce(_COUNTER.pack(sequence))
+        return self._ours.update(plain)
 
     def open(self, nonce: bytes, sequence: int, sealed: bytes) -> bytes:
         """Decrypts; what was sealed with another secret comes out as garbage."""
-        key = self._theirs.get(nonce)
-        if key is None:
-            key = self._theirs[nonce] = self._derive(nonce)
+        stream = self._theirs.get(nonce)
+        if stream is None:
+            stream = self._theirs[nonce] = self._derive(nonce)
             if len(self._theirs) > KEYS_KEPT:
                 self._theirs.popitem(last=False)
-        return Cipher(key, modes.CTR(_COUNTER.pack(sequence))).decryptor().update(sealed)
+        self._theirs.move_to_end(nonce)
+        stream.reset_nonce(_COUNTER.pack(sequence))
+        return stream.update(sealed)
 
-    def _derive(self, nonce: bytes) -> algorithms.AES:
+    def _derive(self, nonce: bytes) -> CipherContext:
+        """What to seal or open with; in counter mode both are the same."""
         secret = self._psk.reveal().encode()
-        return algorithms.AES(hashlib.pbkdf2_hmac("sha256", secret, nonce, ROUNDS, self.bits // 8))
+        key = hashlib.pbkdf2_hmac("sha256", secret, nonce, ROUNDS, self.bits // 8)
+        return Cipher(algorithms.AES(key), modes.CTR(_COUNTER.pack(0))).encryptor()

@@ -11,19 +11,28 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from strata.bond import packets
 from strata.bond.cipher import Sealer
 from strata.bond.link import ECHO_S, FIRST_KBPS, Link
+from strata.bond.pace import Pace
 from strata.bond.shares import Turns, shares, usable
 
 Out: TypeAlias = tuple[str, bytes]
 """A link and a datagram for it."""
 
 WAIT_SHARE: Final = 0.5
-"""Of the buffer: what has waited for longer would come too late, with its repair."""
+REPAIR_S: Final = 0.7
+"""What has waited for half of the buffer, and for all of it but this, would come too late with its
+repair."""
+KEY_S: Final = 12.0
+"""Media without a key frame for so long has none: what follows is no worse than what was left."""
+BEGIN_S: Final = 1.0
+"""What had to wait for the first link is caught up with within this."""
+KEY_MAX_S: Final = 0.5
+"""No key frame takes longer to be written: where all are key frames, another one begins."""
 PACE_S: Final = 0.15
 """What comes at once, such as a key frame, goes out over about so long."""
 PACE_ROOM: Final = 1.3
@@ -37,27 +46,29 @@ REPAIR_SHARE: Final = 0.5
 """Of what may go out, for repairs: more of them would cost the media that follows."""
 TRIES_MAX: Final = 20
 
-RATE_S: Final = 0.5
-"""The rate of the media is that of so long."""
-
 _WRAP: Final = 1 << 32
 
 NULL_PACKETS: Final = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 7
 LEAD_S: Final = 0.15
 """So long they are sent first: what a receiver gets first is where the flow begins for it, and
 where links differ that is not what was sent first. librist 0.2.7 delivers the first never."""
+LEAD_SHARE: Final = 0.25
+"""Of the buffer, at most: the media that waits meanwhile must not come too late."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
+    """``begins``: it is the first of a key frame."""
+
     at: float
     payload: bytes
     is_key: bool
+    begins: bool
 
 
 @dataclass(slots=True)
 class _Sent:
-    """A packet that may be asked for again."""
+    """A packet that may be asked for again. ``is_due``: it was, and waits for its turn."""
 
     first_at: float
     stamp: int
@@ -65,6 +76,7 @@ class _Sent:
     links: tuple[str, ...]
     at: float
     tries: int = 1
+    is_due: bool = False
 
 
 @dataclass(slots=True)
@@ -80,32 +92,6 @@ class Counters:
     """Asked for when it was no use any more."""
 
 
-@dataclass(slots=True)
-class _Pace:
-    """How much may go out."""
-
-    budget: float = 0.0
-    at: float | None = None
-    rate_kbps: float = 0.0
-    """Of the media that was written."""
-    _bytes: float = field(default=0.0)
-
-    def count(self, size: int) -> None:
-        self._bytes += size
-
-    def pass_to(self, now: float) -> float:
-        """Seconds since the last time."""
-        if self.at is None:
-            self.at = now
-        passed_s, self.at = now - self.at, now
-        if passed_s > 0:
-            kept = math.exp(-passed_s / RATE_S)
-            kbps = self._bytes * 8 / 1000 / passed_s
-            self.rate_kbps = self.rate_kbps * kept + kbps * (1 - kept)
-            self._bytes = 0.0
-        return passed_s
-
-
 class Flow:
     """
     Args:
@@ -118,6 +104,7 @@ class Flow:
     Attributes:
         links: by id.
         heard_at: when anything came from the receiver, over any link; -inf: never.
+        begun_at: when the first link had answered; None: not yet.
         wants_key: media was dropped; nothing goes out until a key frame comes.
     """
 
@@ -134,6 +121,8 @@ class Flow:
         self.counters = Counters()
         self.heard_at = -math.inf
         self.wants_key = False
+        self._was_key = False
+        self._key_at = -math.inf
         self._sealer = sealer
         self._flow_id = flow_id
         self._name = name.encode()[:64]
@@ -146,9 +135,9 @@ class Flow:
         self._order: deque[tuple[float, int]] = deque()
         self._again: deque[int] = deque()
         self._turns = Turns()
-        self._pace = _Pace()
+        self._pace = Pace()
         self._next_look = now
-        self._begun_at: float | None = None
+        self.begun_at: float | None = None
 
     # What happens.
 
@@ -168,11 +157,15 @@ class Flow:
         """
         self.counters.written += 1
         self._pace.count(len(payload) + packets.OVERHEAD)
-        if self.wants_key and not is_key:
+        begins = is_key and (not self._was_key or now - self._key_at > KEY_MAX_S)
+        self._was_key = is_key
+        if begins:
+            self._key_at = now
+        elif self.wants_key and now - self._key_at < KEY_S:
             self.counters.dropped += 1
             return
         self.wants_key = False
-        self._waiting.append(_Waiting(now, payload, is_key))
+        self._waiting.append(_Waiting(now, payload, is_key, begins))
 
     def take(self, now: float, id: str, datagram: bytes) -> list[Out]:
         """Something has come on a link; returns what is to be said to it."""
@@ -194,7 +187,7 @@ class Flow:
         return out
 
     def due(self, now: float) -> list[Out]:
-        """What is to be sent now. Call it each 10 ms or so."""
+        """What is to be sent now. Call it each 20 ms or so."""
         out: list[Out] = []
         if now >= self._next_look:
             self._next_look = now + ECHO_S
@@ -204,10 +197,11 @@ class Flow:
         if not any(link.state == "up" for link in self.links.values()):
             self._drop_late(now)
             return out
-        if self._begun_at is None:
-            self._begun_at = now
-        if now - self._begun_at < LEAD_S:
-            self._send(now, _Waiting(now, NULL_PACKETS, False), out)
+        if self.begun_at is None:
+            self.begun_at = now
+        if now - self.begun_at < min(LEAD_S, LEAD_SHARE * self._buffer_s):
+            self._send(now, _Waiting(now, NULL_PACKETS, False, False), out)
+            self._pace.budget = 0.0  # media does not wait for them
             return out
         self._drop_late(now)
         limit_kbps = self._limit_kbps(now)
@@ -276,7 +270,10 @@ class Flow:
     def _limit_kbps(self, now: float) -> float:
         """How fast it may go out."""
         size = packets.PAYLOAD_MAX + packets.OVERHEAD
-        waiting_bytes = size * (len(self._waiting) + 2 * len(self._again))
+        # With what went out too early: or a packet that comes alone would wait for long.
+        waiting_bytes = size * (len(self._waiting) + 2 * len(self._again)) - min(
+            self._pace.budget, 0.0
+        )
         loss = self._loss(list(self.links.values()))
         wanted = max(
             PACE_ROOM * self.media_kbps * (1 + 2 * loss), waiting_bytes * 8 / 1000 / PACE_S
@@ -319,14 +316,19 @@ class Flow:
     def _drop_late(self, now: float) -> None:
         """What cannot be sent in time is not sent: all up to the next key frame, since pictures
         without those before them are no use."""
-        if self.waiting_s(now) <= WAIT_SHARE * self._buffer_s:
+        limit_s = max(WAIT_SHARE * self._buffer_s, self._buffer_s - REPAIR_S)
+        if self.begun_at is not None and now - self.begun_at < BEGIN_S:
+            limit_s += LEAD_S + PACE_S
+        if self.waiting_s(now) <= limit_s:
             return
-        self.counters.dropped += 1
-        self._waiting.popleft()
-        while self._waiting and not self._waiting[0].is_key:
-            self._waiting.popleft()
+        has_keys = now - self._key_at < KEY_S
+        while self._waiting and now - self._waiting[0].at > limit_s:
             self.counters.dropped += 1
-        self.wants_key = not self._waiting
+            self._waiting.popleft()
+        while has_keys and self._waiting and not self._waiting[0].begins:
+            self.counters.dropped += 1
+            self._waiting.popleft()
+        self.wants_key = has_keys and not self._waiting
 
     # Repair.
 
@@ -335,6 +337,8 @@ class Flow:
             sent = self._sent.get(sequence)
             if sent is None:
                 self.counters.too_late += 1
+                continue
+            if sent.is_due:
                 continue
             known = [self.links[id] for id in sent.links if id in self.links]
             # What may still be on its way is not lost: the slower of two links makes the
@@ -347,12 +351,15 @@ class Flow:
                 link.lose(sent.at, len(sent.payload) + packets.OVERHEAD)
             sent.at = now  # it is counted once, and not asked for twice
             if sent.tries < TRIES_MAX:
+                sent.is_due = True
                 self._again.append(sequence)
 
     def _send_again(self, now: float, out: list[Out]) -> None:
         least = self._pace.budget * (1 - REPAIR_SHARE) if self._waiting else 0.0
         while self._again and self._pace.budget > least:
             sent = self._sent.get(sequence := self._again.popleft())
+            if sent is not None:
+                sent.is_due = False
             if sent is None or now - sent.first_at > self._buffer_s:
                 self.counters.too_late += 1
                 continue

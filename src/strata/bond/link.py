@@ -59,6 +59,8 @@ LOSS_SLOW_S: Final = 20.0
 LOSS_MORE: Final = 0.05
 """Loss that is more than twice the usual and this is that of a link that is too full: not all have
 a queue."""
+LOSS_MAX: Final = 0.3
+"""So is more than this, whatever is usual: repairs would only add to it."""
 LOSS_PACKETS_MIN: Final = 50
 CUT: Final = 0.85
 CUT_S: Final = 0.5
@@ -285,10 +287,8 @@ class Link:
         self._take_for(self.capacity_kbps + (kbps - self.capacity_kbps) / 2)
 
     def _cut_for_loss(self, now: float) -> None:
-        is_more = (
-            self._loss.packets > LOSS_PACKETS_MIN
-            and self._loss.value > 2 * self._loss_slow.value + LOSS_MORE
-        )
+        most = min(2 * self._loss_slow.value + LOSS_MORE, LOSS_MAX)
+        is_more = self._loss.packets > LOSS_PACKETS_MIN and self._loss.value > most
         is_used = (self.delivered_kbps or 0.0) > self.capacity_kbps / 2
         if is_more and is_used and now - self._cut_at > CUT_S:
             self._take_for(self.capacity_kbps * CUT)

@@ -145,24 +145,29 @@ def unwrap(sealer: Sealer, datagram: bytes) -> list[Word] | None:
 
 
 def _words(rtcp: bytes) -> Iterator[Word]:
-    at = 0
+    at, left = 0, REQUESTS_MAX
     while at + 8 <= len(rtcp) and rtcp[at] & 0xC0 == 0x80:
         kind, size = rtcp[at + 1], 4 * (1 + int.from_bytes(rtcp[at + 2 : at + 4], "big"))
         part = rtcp[at : at + size]
         if len(part) < size:
             return
         subtype = part[0] & 0x1F
-        if kind == _APP and part[8:12] == _RIST:
-            yield from _own(subtype, part)
+        sequences: Iterator[int] | None = None
+        if kind == _APP and subtype == _RANGES and part[8:12] == _RIST:
+            sequences = _ranges(part[12:])
         elif kind == _NACK and subtype == _BITMASK:
-            yield Missing(tuple(islice(_masked(part[12:]), REQUESTS_MAX)))
+            sequences = _masked(part[12:])
+        elif kind == _APP and part[8:12] == _RIST:
+            yield from _echo(subtype, part)
+        if sequences is not None:
+            missing = Missing(tuple(islice(sequences, left)))
+            left -= len(missing.sequences)
+            yield missing
         at += size
 
 
-def _own(subtype: int, part: bytes) -> Iterator[Word]:
-    if subtype == _RANGES:
-        yield Missing(tuple(islice(_ranges(part[12:]), REQUESTS_MAX)))
-    elif subtype in (_ECHO_REQUEST, _ECHO_RESPONSE) and len(part) >= _ECHO.size:
+def _echo(subtype: int, part: bytes) -> Iterator[Word]:
+    if subtype in (_ECHO_REQUEST, _ECHO_RESPONSE) and len(part) >= _ECHO.size:
         _, _, _, ssrc, _, stamp, held_us = _ECHO.unpack_from(part)
         if subtype == _ECHO_REQUEST:
             yield EchoRequest(stamp, ssrc)

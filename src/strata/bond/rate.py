@@ -12,8 +12,14 @@ from typing import Final
 
 SAFE: Final = 0.85
 """Of what the links carry: the rest is for repairs, and for what the encoder makes too much."""
+CALM: Final = 0.95
+"""The same while there is no queue. An encoder makes less than it may, and a link shows no more
+than it is given: at less than this there would be no way up."""
 UP_PER_S: Final = 0.08
 """Of the ceiling."""
+BEHIND_S: Final = 0.3
+CATCH_UP: Final = 0.8
+"""Where media has waited for longer than the first, so much of it: it has to be carried, too."""
 CALM_S: Final = 1.0
 """After the last queue, before it goes up."""
 NEAR: Final = 0.1
@@ -53,20 +59,22 @@ class Rate:
             congested_at: when one of them was last too full.
             waiting_s: how long the oldest packet has been waiting to be sent.
         """
-        passed_s, self._at = (now - self._at if self._at is not None else 0.0), now
-        limit = SAFE * carried_kbps
-        if waiting_s > 0.3:
-            limit *= 0.8  # what waits has to be carried, too
-        if limit < self.kbps:
-            if now - congested_at < CALM_S and now - self._lowered_at > CALM_S:
+        passed_s, self._at = (min(now - self._at, 1.0) if self._at is not None else 0.0), now
+        safe_kbps = SAFE * carried_kbps
+        if waiting_s > BEHIND_S:
+            safe_kbps *= CATCH_UP  # what waits has to be carried, too
+        is_calm = now - congested_at > CALM_S
+        most_kbps = CALM * carried_kbps if is_calm else safe_kbps
+        if self.kbps > most_kbps:
+            if not is_calm and now - self._lowered_at > CALM_S:
                 self._too_much_kbps, self._too_much_at = self.kbps, now
-            self.kbps = max(limit, self._floor)
+            self.kbps = max(safe_kbps, self._floor)
             self._lowered_at = now
-        elif now - congested_at > CALM_S:
+        elif is_calm:
             step = UP_PER_S * self._ceiling * passed_s
             is_near = abs(self.kbps / self._too_much_kbps - 1) < NEAR
             if is_near and now - self._too_much_at < NEAR_S:
                 step /= 5
-            least = LEAP * limit if self.kbps < FAR * limit else 0.0
-            self.kbps = min(max(self.kbps + step, least), limit, self._ceiling)
+            least = LEAP * safe_kbps if self.kbps < FAR * safe_kbps else 0.0
+            self.kbps = min(max(self.kbps + step, least), most_kbps, self._ceiling)
         return self.kbps

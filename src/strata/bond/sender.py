@@ -9,7 +9,8 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass
-from typing import Final
+from ipaddress import ip_address
+from typing import Any, Final
 
 from strata.bond.cipher import Sealer
 from strata.bond.flow import Flow
@@ -24,6 +25,11 @@ READS_MAX: Final = 64
 """Datagrams that are read from a link in one go: no link may keep the others waiting."""
 DATAGRAM_MAX: Final = 2048
 SOCKET_BYTES: Final = 256 * 1024
+RESOLVE_S: Final = 5.0
+"""How long a name server may take to answer."""
+MENDED_S: Final = 5.0
+"""A trouble that was not met for so long is over. Where nobody listens each second packet seems to
+be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,14 @@ class Way:
     address: str | None = None
 
 
+@dataclass(slots=True)
+class _Trouble:
+    """What a link last failed with, and when."""
+
+    text: str
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class LinkReport:
     """A link as it is now. ``kbps_max``: what it can carry, as far as it has shown."""
@@ -58,7 +72,10 @@ class LinkReport:
 class Bond:
     """Sends one flow of MPEG-TS over several links, and repairs what the receiver asks for.
 
-    It has no task of its own: whoever has media calls :meth:`pump` each 10 ms.
+    It has no task of its own: whoever has media calls :meth:`pump` each 20 ms.
+
+    Attributes:
+        sent_bytes: of UDP payload, over all links that there ever were.
 
     Args:
         aes_bits: 128 or 256.
@@ -80,15 +97,19 @@ class Bond:
             time.time,
         )
         self._ways: dict[str, tuple[Way, socket.socket]] = {}
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, _Trouble] = {}
+        self.sent_bytes = 0
 
     async def add(self, way: Way) -> None:
         """Another link; it is used once the receiver has answered on it.
 
         Raises:
-            BadArguments: its name does not resolve, its interface or address is not there.
-            HostError: the machine refuses; or there are too many.
+            BadArguments: its name does not resolve, its interface or address is not there; or
+                there is one with that id.
+            HostError: there are too many.
         """
+        if way.id in self._ways:
+            raise BadArguments(f"there is a link {way.id} already; remove it first")
         if len(self._ways) >= LINKS_MAX:
             raise HostError(f"more than {LINKS_MAX} links are not used; leave some out")
         sock = await _open(way)
@@ -126,6 +147,11 @@ class Bond:
         """Sends what is due."""
         for id, datagram in self.flow.due(time.monotonic()):
             self._send(id, datagram)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the receiver has answered on any link: media can go out."""
+        return any(link.state == "up" for link in self.flow.links.values())
 
     def silent_s(self) -> float:
         """For how long nothing has come from the receiver, over any link."""
@@ -178,29 +204,23 @@ class Bond:
         except OSError as error:
             self._tell(id, error)
         else:
-            if id in self._troubles:
+            self.sent_bytes += len(datagram)
+            trouble = self._troubles.get(id)
+            if trouble is not None and time.monotonic() - trouble.at > MENDED_S:
                 del self._troubles[id]
                 log.info("link %s takes packets again", id)
 
     def _tell(self, id: str, error: OSError) -> None:
         """Once for each trouble; a modem that is pulled out refuses each packet."""
         text = error.strerror or str(error)
-        if self._troubles.get(id) != text:
-            self._troubles[id] = text
+        known = self._troubles.get(id)
+        self._troubles[id] = _Trouble(text, time.monotonic())
+        if known is None or known.text != text:
             log.warning("link %s: %s", id, text)
 
 
 async def _open(way: Way) -> socket.socket:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            way.host, way.port, type=socket.SOCK_DGRAM
-        )
-    except OSError as error:
-        raise BadArguments(
-            f"the receiver's name {way.host!r} does not resolve ({error.strerror}); check the "
-            "address, and that this machine can ask for names"
-        ) from error
-    family, _, _, _, address = found[0]
+    family, address = await _resolve(way)
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
@@ -215,6 +235,35 @@ async def _open(way: Way) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+async def _resolve(way: Way) -> tuple[socket.AddressFamily, Any]:
+    """Where the receiver is; of the family of our own address, where one is given."""
+    try:
+        async with asyncio.timeout(RESOLVE_S):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                way.host, way.port, family=_family(way), type=socket.SOCK_DGRAM
+            )
+    except OSError as error:  # TimeoutError is one
+        reason = error.strerror or f"no answer within {RESOLVE_S:.0f} s"
+        raise BadArguments(
+            f"the receiver's name {way.host!r} does not resolve ({reason}); check the "
+            "address, and that this machine can ask for names"
+        ) from error
+    family, _, _, _, address = found[0]
+    return family, address
+
+
+def _family(way: Way) -> socket.AddressFamily:
+    if way.address is None:
+        return socket.AF_UNSPEC
+    try:
+        version = ip_address(way.address).version
+    except ValueError as error:
+        raise BadArguments(
+            f"{way.address!r} is no IP address to send from; see: ip addr"
+        ) from error
+    return socket.AF_INET6 if version == 6 else socket.AF_INET
 
 
 def _bind(sock: socket.socket, way: Way) -> None:

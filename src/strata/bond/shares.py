@@ -29,13 +29,14 @@ def shares(links: Sequence[Link], demand_kbps: float) -> dict[str, float]:
     """What each link should carry, in kbit/s.
 
     By capacity, less where packets are lost, and no link beyond its :data:`FILL` while another
-    has room. If all together have none, by what they can carry.
+    has room. If all together have none, or nothing is known of what there will be, by what they
+    can carry.
 
     Args:
         demand_kbps: what there is to be carried.
     """
     room = {link.id: FILL * link.capacity_kbps for link in links}
-    if sum(room.values()) <= demand_kbps:
+    if not 0 < demand_kbps < sum(room.values()):
         return {id: kbps / FILL for id, kbps in room.items()}
     liked = {link.id: link.capacity_kbps / (1 + LOSS_WEIGHT * link.loss) for link in links}
     found: dict[str, float] = {}

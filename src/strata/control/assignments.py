@@ -284,7 +284,8 @@ class Assignments:
             buffer_ms=self._settings.worker.buffer_ms,
         )
         await link.ask(order, self._settings.agents.answer_timeout_s)
-        link.doing = wire.StreamState(row.id, "starting")
+        if link.doing is None or link.doing.stream_id != row.id:  # else it has told more already
+            link.doing = wire.StreamState(row.id, "starting")
 
     # What people are told.
 

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import strata
 from strata import logs
 from strata.errors import BadArguments, StrataError
-from strata.impair import profile
+from strata.impair import files, profile
 from strata.impair.profile import Profile
 from strata.impair.rehearsal import Rehearsal
 from strata.impair.relay import Relay
@@ -55,15 +55,7 @@ def load(path: Path | None, links: Sequence[str], seed: int | None) -> Profile:
         raise BadArguments("give either a profile or links (--link), one of the two")
     if path is None:
         return Profile(tuple(profile.link_of(link) for link in links), seed or 0)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise BadArguments(f"the profile {path} cannot be read: {reason}") from None
-    try:
-        found = profile.parse(text)
-    except BadArguments as error:
-        raise BadArguments(f"{path}: {error.message}") from None
+    found = files.load(path)
     return found if seed is None else dataclasses.replace(found, seed=seed)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from strata.errors import BadArguments
-from strata.impair.address import Address
+from strata.impair.address import LOOPBACK, Address
 from strata.impair.path import PERFECT, Impairment, Outage
 from strata.impair.table import SETTINGS, Table
 
@@ -20,7 +22,9 @@ SHORT: Final = {
 """What may be written on a command line: ``loss`` for ``loss-percent``, ``rate`` for
 ``rate-kbps``; ``reorder`` is the share."""
 
-_LINK: Final = ("listen", "to", *SETTINGS, "outage", "phase", "rebind")
+_LINK: Final = ("listen", "to", *SETTINGS, "outage", "phase", "trace", "rebind")
+_PHASE: Final = ("at-s", *SETTINGS)
+_ANYWHERE: Final = Address(LOOPBACK, 0)
 _OUTAGE: Final = ("begin-s", "end-s", "every-s", "direction")
 
 
@@ -65,6 +69,8 @@ class Profile:
             raise BadArguments("there is no link; write [[link]] with listen and to")
         heard: dict[Address, int] = {}
         for number, link in enumerate(self.links, 1):
+            if not link.listen.port:
+                continue  # each gets a port of its own
             first = heard.setdefault(link.listen, number)
             if first != number:
                 raise BadArguments(
@@ -73,8 +79,18 @@ class Profile:
                 )
 
 
-def parse(text: str) -> Profile:
+def _no_trace(name: str) -> str:
+    raise BadArguments("traces are read from files beside the profile's own")
+
+
+def parse(
+    text: str, *, is_placed: bool = True, read_trace: Callable[[str], str] = _no_trace
+) -> Profile:
     """A profile in TOML.
+
+    Args:
+        is_placed: whether links have to say where they listen and lead to.
+        read_trace: gives the text of a file that a link names as its trace.
 
     Raises:
         BadArguments: it is none; names link and key, and tells what is allowed.
@@ -84,7 +100,9 @@ def parse(text: str) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise BadArguments(f"this is no TOML: {error}") from None
     top = Table("the profile", raw, ("seed", "duration-s", "link"))
-    links = tuple(_link(table) for table in top.tables("link", "[[link]]", _LINK))
+    links = tuple(
+        _link(table, is_placed, read_trace) for table in top.tables("link", "[[link]]", _LINK)
+    )
     return Profile(links, top.whole("seed"), top.length_s("duration-s"))
 
 
@@ -117,19 +135,48 @@ def link_of(text: str) -> Link:
     return _link(Table(where, raw, _LINK))
 
 
-def _link(table: Table) -> Link:
+def _link(
+    table: Table, is_placed: bool = True, read_trace: Callable[[str], str] = _no_trace
+) -> Link:
     impairment = table.impairment(PERFECT)
     outages = table.tables("outage", "[[link.outage]]", _OUTAGE)
-    phases = table.tables("phase", "[[link.phase]]", ("at-s", *SETTINGS))
+    phases = table.tables("phase", "[[link.phase]]", _PHASE)
     rebinds = table.tables("rebind", "[[link.rebind]]", ("at-s",))
+    if "trace" in table:
+        if phases:
+            raise BadArguments(f"{table.where}: give either a trace or phases, one of the two")
+        name = table.text("trace")
+        phases = _rows(f"{table.where}, trace {name!r}", read_trace(name))
     return Link(
-        table.address("listen"),
-        table.address("to"),
+        table.address("listen") if is_placed or "listen" in table else _ANYWHERE,
+        table.address("to") if is_placed or "to" in table else _ANYWHERE,
         impairment,
         tuple(one.outage() for one in outages),
         tuple(_phases(phases, impairment)),
         tuple(sorted(one.seconds("at-s") for one in rebinds)),
     )
+
+
+def _rows(where: str, text: str) -> list[Table]:
+    """A trace: CSV whose first line names the settings, each further line a phase."""
+    rows = []
+    try:
+        found = list(csv.DictReader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise BadArguments(f"{where}: this is no CSV: {error}") from None
+    for number, row in enumerate(found, 2):
+        raw: dict[str, object] = {}
+        for key, value in row.items():
+            try:
+                raw[str(key)] = float(value)
+            except (TypeError, ValueError):
+                raise BadArguments(
+                    f"{where}, line {number}: {key} is {value!r}; it must be a number"
+                ) from None
+        rows.append(Table(f"{where}, line {number}", raw, _PHASE))
+    if not rows:
+        raise BadArguments(f"{where}: it holds nothing; write a line of names, like at-s,rate-kbps")
+    return rows
 
 
 def _phases(tables: list[Table], impairment: Impairment) -> Iterable[Phase]:

@@ -6,13 +6,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Self
+from typing import Final, Self
 
 from strata.impair.path import Impairment
 from strata.impair.profile import Link, Profile
 from strata.impair.relay import Relay
 
 log = logging.getLogger(__name__)
+
+PHASES_TOLD_MAX: Final = 20
 
 
 class Rehearsal:
@@ -65,14 +67,16 @@ class Rehearsal:
             loop = asyncio.get_running_loop()
             self._changes.append(loop.call_at(begin_s + at_s, change, *arguments))
 
+        # A trace has hundreds.
+        level = logging.INFO if len(link.phases) <= PHASES_TOLD_MAX else logging.DEBUG
         for phase in link.phases:
-            at(phase.at_s, _change, relay, phase.impairment)
+            at(phase.at_s, _change, relay, phase.impairment, level)
         for at_s in link.rebinds_s:
             at(at_s, _rebind, relay)
 
 
-def _change(relay: Relay, impairment: Impairment) -> None:
-    log.info("%s: the next phase begins", relay.address)
+def _change(relay: Relay, impairment: Impairment, level: int) -> None:
+    log.log(level, "%s: the next phase begins", relay.address)
     relay.set(impairment)
 
 

@@ -74,6 +74,12 @@ class Table:
             raise self._wrong(key, "a whole number, 0 or more")
         return value
 
+    def text(self, key: str) -> str:
+        value = self._raw.get(key)
+        if not isinstance(value, str) or not value:
+            raise self._wrong(key, "a text")
+        return value
+
     def address(self, key: str) -> Address:
         value = self._raw.get(key)
         if not isinstance(value, str):

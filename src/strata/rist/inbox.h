@@ -169,12 +169,14 @@ static int inbox_add_link(inbox *in, uint16_t port) {
 }
 
 /* Lost packets between two sequence numbers. The Main profile counts in 32 bits, a sender
- * that bridges plain RTP in 16: a step that is absurd in 32 bits is taken in 16. More than
- * SEQ_RESTART: the two have nothing to do with each other. */
+ * that bridges plain RTP in 16: a step that is absurd in 32 bits is taken in 16, and one that
+ * is a step back there (what came too late for a buffer that had run empty) is no loss. More
+ * than SEQ_RESTART: the two have nothing to do with each other. */
 static uint32_t inbox_gap(uint64_t last, uint64_t seq) {
     uint32_t gap = (uint32_t)(seq - last - 1);
-    if (gap > 0x7fffffffu && last <= 0xffff && seq <= 0xffff) gap = (uint16_t)(seq - last - 1);
-    return gap;
+    if (gap <= 0x7fffffffu || last > 0xffff || seq > 0xffff) return gap;
+    uint16_t step = (uint16_t)(seq - last - 1);
+    return step > 0x7fff ? SEQ_RESTART + 1 : step;
 }
 
 /* A wrong key decrypts to garbage of which librist lets a quarter pass (it looks at two

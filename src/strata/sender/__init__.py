@@ -1,5 +1,4 @@
 """``strata-sender``: what runs in the field.
 
-In this version it sends a test picture; a camera, and the control plane that tells it
-where to send, come with the field agent.
+It dials the control plane, says what it has, and sends what it is told to over all its links.
 """

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import os
 import re
-import signal
 import sys
-import time
-from types import FrameType
+from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
 
 import strata
 from strata import logs
 from strata.errors import BadArguments, StrataError
-from strata.secrets import Secret
+from strata.impair import files
+from strata.impair.profile import Profile
+from strata.secrets import Secret, keep_out_of_core_files
 
 log = logging.getLogger(__name__)
 
 PROG: Final = "strata-sender"
-REPORT_S: Final = 10.0
-
-NULL_PACKETS: Final = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 7
-"""Sent first: librist 0.2.7 does not deliver the first packet of a flow, and that of a
-transport stream holds its tables."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,64 +31,47 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main() -> NoReturn:
-    """Sends until SIGTERM or SIGINT."""
+    """Runs until SIGTERM or SIGINT: told by control, or, with ``--to``, by hand."""
+    keep_out_of_core_files()
     try:
         args = _parser().parse_args()
         logs.set_up(PROG)
-        _send(args, _read_psk(args.secrets_stdin))
-        status = 0
+        _run(_by_hand(args) if args.to else _as_agent(args))
     except StrataError as error:
         print(f"{PROG}: error: {error.message}", file=sys.stderr, flush=True)
-        status = error.exit_status
-    sys.exit(status)
+        sys.exit(error.exit_status)
 
 
-def _send(args: argparse.Namespace, psk: Secret) -> None:
-    from strata.rist import Sender
-    from strata.sender.source import Picture, TestSource
+def _as_agent(args: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    from strata.sender import program
 
-    stopping = False
+    settings, identity = program.load(args.config)
+    return program.run(settings, identity, _profile(args.simulate))
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    width, height = args.size
-    source = TestSource(Picture(width, height, args.fps, args.bitrate_kbps))
-    sender = Sender(args.to, psk, buffer_ms=args.buffer_ms)
-    sender.start()
+def _by_hand(args: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    from strata.sender import by_hand, settings
+
+    psk = _read_psk(args.secrets_stdin)
+    start = by_hand.order(args.to, psk, args.source, args.fps, args.bitrate_kbps, args.buffer_ms)
+    loaded = settings.load(None)
+    return by_hand.send(start, loaded, args.size, args.fps, _profile(args.simulate))
+
+
+def _run(program: Coroutine[Any, Any, int]) -> NoReturn:
+    # Not asyncio.run(): it waits for threads, and a name server that does not answer holds one.
+    loop = asyncio.new_event_loop()
     try:
-        sender.write(NULL_PACKETS)
-        source.start()
-        log.info("sending the test picture over %d links", len(args.to))
-        next_report = time.monotonic() + REPORT_S
-        while not stopping:
-            payload = source.read(timeout_s=0.2)
-            if payload is not None:
-                sender.write(payload)
-            if time.monotonic() >= next_report:
-                next_report += REPORT_S
-                _report(sender)
+        status = loop.run_until_complete(program)
     finally:
-        source.stop()
-        sender.close()
-    log.info("stopped")
+        loop.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
-def _report(sender: Any) -> None:
-    latest = {report["id"]: report["stats"] for report in sender.take_reports()}
-    for id, stats in sorted(latest.items()):
-        log.info(
-            "link %d: %.0f kbit/s, rtt %d ms, quality %.1f %%",
-            id,
-            stats["bandwidth"] / 1000,
-            stats["avg_rtt"],
-            stats["quality"],
-        )
-    for level, text in sender.take_logs():
-        log.log(logging.WARNING if level in ("error", "warning") else logging.INFO, "%s", text)
+def _profile(path: Path | None) -> Profile | None:
+    return files.load(path, is_placed=False) if path is not None else None
 
 
 def _read_psk(from_stdin: bool) -> Secret:
@@ -109,17 +88,14 @@ def _read_psk(from_stdin: bool) -> Secret:
     return Secret(text)
 
 
-def _link(text: str) -> Any:
-    from strata.rist import Link
+def _receiver(text: str) -> str:
+    from strata.sender.links import receiver_of
 
     try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or not port or parts.scheme != "rist" or parts.path or parts.query:
-        raise argparse.ArgumentTypeError(f"{text!r} is no receiver; write rist://host:15000")
-    return Link(host, port)
+        receiver_of(text)
+    except BadArguments as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+    return text
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -133,18 +109,35 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROG,
         allow_abbrev=False,
-        description="Sends a test picture with clock, frame number and tone over bonded RIST.",
+        description="Does in the field what the control plane tells it to. With --to it needs "
+        "none: then it sends a test picture with clock, frame number and tone over bonded RIST.",
+        epilog="exit status: 0 stopped on request; 2 wrong arguments or settings, or not let in; "
+        "4 a part of the installation is missing; 70 an internal failure",
     )
     add = parser.add_argument
     add("--version", action="version", version=f"{PROG} {strata.__version__}")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings in TOML, see deploy/sender.toml; or STRATA_SENDER_... in the environment",
+    )
     add(
+        "--simulate",
+        type=Path,
+        metavar="PROFILE.toml",
+        help="over the links of a profile (see deploy/rehearsals) instead of the machine's own",
+    )
+    way.add_argument(
         "--to",
         action="append",
-        required=True,
-        type=_link,
+        type=_receiver,
         metavar="rist://HOST:PORT",
-        help="one per link",
+        help="send by hand: one per link; the options below are for that",
     )
+    add = parser.add_argument_group("by hand").add_argument
+    add("--source", default="test", metavar="SOURCE", help="a file or an address; else a test")
     add("--secrets-stdin", action="store_true", help='read {"psk": "..."} as one JSON line')
     add("--size", type=_size, default=(1280, 720), metavar="WxH")
     add("--fps", type=int, default=25, choices=(24, 25, 30, 50, 60))

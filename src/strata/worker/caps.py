@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, Final
 
+from strata.media.gst import Gst
 from strata.worker.formats import AudioFormat, Format, VideoFormat
-from strata.worker.gst import Gst
 
 CODECS: Final = {
     "video/x-h264": "h264",

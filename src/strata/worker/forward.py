@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from strata.backoff import Backoff
 from strata.errors import DestinationError, StrataError, TooSlow
+from strata.media import debug_log
 from strata.tasks import TaskGroup
 from strata.wire import worker as wire
 from strata.wire.forward_url import ForwardUrl
 from strata.wire.worker import ForwardState
-from strata.worker import debug_log, kinds
-from strata.worker.backoff import Backoff
+from strata.worker import kinds
 from strata.worker.egress import Claim
 from strata.worker.flow import Flow
 from strata.worker.output import Feed, Output

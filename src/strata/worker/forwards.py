@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 from strata.errors import Conflict, DestinationError, NotFound, StrataError
+from strata.media import gst
 from strata.tasks import TaskGroup, in_thread
 from strata.wire import worker as wire
 from strata.wire.forward_url import ForwardUrl
-from strata.worker import gst, kinds
+from strata.worker import kinds
 from strata.worker.cap import EgressCap
 from strata.worker.config import FORWARDS_MAX
 from strata.worker.forward import Forward

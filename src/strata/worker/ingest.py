@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from strata.media.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
 from strata.worker.caps import format_of
 from strata.worker.formats import AudioFormat, Program, Track, VideoFormat
-from strata.worker.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
 from strata.worker.units import NO_TIME, AccessUnit
 
 log = logging.getLogger(__name__)

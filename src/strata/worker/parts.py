@@ -20,8 +20,9 @@ def parts() -> dict[str, Any]:
     Raises:
         PartMissing: GStreamer or librist cannot be loaded.
     """
+    from strata.media import gst
     from strata.rist import context
-    from strata.worker import gst, ingest, kinds
+    from strata.worker import ingest, kinds
 
     needed = {*ingest.ELEMENTS, *(name for kind in kinds.ALL for name in kind.ELEMENTS)}
     missing = {

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
+from strata.media.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
 from strata.tasks import in_thread
 from strata.worker.formats import Track
-from strata.worker.gst import SECOND_NS, Gst, bus_error, make, pop_messages, watch_bus
 from strata.worker.units import AccessUnit
 
 log = logging.getLogger(__name__)

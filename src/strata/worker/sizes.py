@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from strata.worker.gst import Gst
+from strata.media.gst import Gst
 
 MAX_PIXELS: Final = 36_000_000
 """Of a picture: 8192x4320 is 35 million, with 4 bytes each a third of a helper's memory."""

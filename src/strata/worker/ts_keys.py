@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from strata.worker.ts_tables import PACKET, Tables, starts_key_frame
+from strata.media.ts_tables import PACKET, Tables, starts_key_frame
 
 UNMARKED_AFTER_S: Final = 12.0
 """Without a marked key frame for so long, the encoder does not mark them (the indicator is

@@ -15,7 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from strata.worker.ts_tables import PACKET, Tables, pid_of, starts_key_frame
+from strata.media.ts_tables import PACKET, Tables, pid_of, starts_key_frame
 
 HELD_BYTES_MAX: Final = 4 * 1024 * 1024
 HELD_S_MAX: Final = 4.0

@@ -137,6 +137,7 @@ async def test_a_stream_that_does_not_fit_twice_goes_out_once_and_whole(
     assert pictures >= (20 - GOP_S - 0.5) * FPS
 
 
+@pytest.mark.long
 async def test_srt_keeps_to_the_cap_with_others_beside_it(tmp_path: Path, network: str) -> None:
     file = tmp_path / "7.ts"
     await make_test_file(file, video_kbps=5_500, seconds=20)

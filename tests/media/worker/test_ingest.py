@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 from gi.repository import GLib
 
+from strata.media.gst import Gst
 from strata.worker.formats import Program
-from strata.worker.gst import Gst
 from strata.worker.ingest import Ingest
 from strata.worker.pace import Pace
 from strata.worker.units import NO_TIME, AccessUnit

@@ -31,6 +31,7 @@ def states_of(events: list[Event], forward: str) -> list[str]:
     return [e["state"] for e in events if e["event"] == "forward" and e["forward"] == forward]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(200)
 async def test_a_server_that_fails_in_every_way_costs_the_others_nothing(
     tmp_path: Path, long_file: Path
@@ -199,6 +200,7 @@ async def playable_s(path: Path) -> float:
     return frames / FPS
 
 
+@pytest.mark.long
 async def test_five_forwards_at_8_mbps_one_stalled_stay_small(tmp_path: Path) -> None:
     file = tmp_path / "8.ts"
     await make_test_file(file, video_kbps=7500, seconds=30)

@@ -15,7 +15,7 @@ from support.worker import PSK, WorkerProcess
 
 HURRIED = """
 import runpy, sys
-import strata.worker.backoff as backoff
+import strata.backoff as backoff
 backoff.FIRST_S = backoff.LONGEST_S = 0.002
 sys.argv = ["strata.worker", *sys.argv[5:]]
 runpy.run_module("strata.worker", run_name="__main__")

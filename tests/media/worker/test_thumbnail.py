@@ -13,8 +13,8 @@ import pytest
 
 from strata import helpers
 from strata.host.thumbnails import COMMAND, DEADLINE_S
+from strata.media.gst import Gst
 from strata.wire import helpers as wire
-from strata.worker.gst import Gst
 from strata.worker.thumbnail.drawing import DECODERS
 from support.children import output_of
 

@@ -56,6 +56,7 @@ class FakeAgent:
         ordered: every order that it got.
         refuses: what it answers to a start, where it refuses.
         is_mute: whether it answers nothing.
+        tells_first: whether it reports what it does now before it answers.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class FakeAgent:
         self.heard: list[wire.Frame] = []
         self.refuses: wire.Done | None = None
         self.is_mute = False
+        self.tells_first = False
         self.answer: wire.LoggedIn | None = None
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -131,6 +133,8 @@ class FakeAgent:
             return
         if refusal is None:
             self.doing = doing
+            if self.tells_first:
+                self.report()
         answer = frame.answered(refusal or wire.Done(True))
         self.socket.to_control.put_nowait(wire.encode(answer, datetime.now(UTC)))
 

@@ -95,6 +95,19 @@ async def test_a_sender_is_told_where_to_send_what_with_which_key(stage: Stage) 
         assert start.first_media_s == 60.0
 
 
+@pytest.mark.parametrize(("tells_first", "state"), [(True, "running"), (False, "starting")])
+async def test_what_a_sender_has_told_is_newer_than_its_answer(
+    stage: Stage, tells_first: bool, state: str
+) -> None:
+    sender_id, token = await enrolled(stage)
+    async with FakeAgent(stage.platform, token) as agent:
+        agent.tells_first = tells_first
+        view = await begin(stage, sender_id)
+        link = stage.platform.agents.link_of(sender_id)
+        assert link is not None
+        assert link.doing == wire.StreamState(view.row.id, state)
+
+
 async def test_a_password_of_a_camera_is_stored_sealed(stage: Stage) -> None:
     sender_id, token = await enrolled(stage)
     camera = wire.Source("uri", uri="rtsp://user:canary-camera@192.0.2.7/stream")

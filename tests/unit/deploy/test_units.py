@@ -75,7 +75,7 @@ def test_the_installed_settings_can_be_used(tmp_path: Path) -> None:
     script = (ROOT / "script" / "install").read_text()
     [command] = re.findall(r"( +sed -e .*?)>\"\$settings/\.strata\.toml\"\n", script, re.DOTALL)
     made = subprocess.run(
-        ("bash", "-euc", f"data=/var/lib/strata from={ROOT}/deploy\n{command}"),
+        ("bash", "-euc", f"data=/var/lib/strata deploy={ROOT}/deploy\n{command}"),
         capture_output=True,
         text=True,
         check=True,

@@ -195,3 +195,48 @@ def test_the_example_uses_everything_and_can_be_used() -> None:
     ]
     for name in LIMITS:
         assert any(getattr(one, name) != getattr(PERFECT, name) for one in shown), name
+
+
+TRACE = "at-s,rate-kbps,loss-percent\n0,5000,0\n1.5,800,2.5\n"
+
+
+def test_a_trace_is_phases() -> None:
+    found = profile.parse(
+        f'{LINK}trace = "drive.csv"\ndelay-ms = 30\n', read_trace={"drive.csv": TRACE}.__getitem__
+    )
+    assert found.links[0].phases == (
+        Phase(0.0, Impairment(delay_ms=30, rate_kbps=5000)),
+        Phase(1.5, Impairment(delay_ms=30, rate_kbps=800, loss_percent=2.5)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("trace", "told"),
+    [
+        ("", "it holds nothing"),
+        ("at-s,rate-kbps\n", "it holds nothing"),
+        ("at-s,rate-kbps\n0,fast\n", "line 2: rate-kbps is 'fast'; it must be a number"),
+        ("at-s,rate-kbps\n0,1\n1\n", "line 3: rate-kbps is None; it must be a number"),
+        ("at-s,speed\n0,1\n", "there is no key 'speed'"),
+        ("at-s,rate-kbps\n-1,1\n", "at-s is -1.0; it must be 0 or more"),
+        ("at-s,loss-percent\n0,101\n", "loss-percent is 101"),
+        ('at-s,rate-kbps\n0,"1\n', "this is no CSV"),
+    ],
+)
+def test_a_trace_that_cannot_be_followed_says_where(trace: str, told: str) -> None:
+    with pytest.raises(BadArguments) as refused:
+        profile.parse(f'{LINK}trace = "x.csv"\n', read_trace=lambda name: trace)
+    assert told in refused.value.message
+    assert "link 1" in refused.value.message
+
+
+def test_a_trace_beside_phases_is_one_too_many() -> None:
+    text = f'{LINK}trace = "x.csv"\n[[link.phase]]\nat-s = 1\n'
+    with pytest.raises(BadArguments, match="either a trace or phases"):
+        profile.parse(text, read_trace=lambda name: TRACE)
+
+
+def test_where_a_link_leads_may_be_said_later() -> None:
+    found = profile.parse("[[link]]\ndelay-ms = 10\n[[link]]\n", is_placed=False)
+    assert [link.listen.port for link in found.links] == [0, 0]
+    assert "listen is missing" in refusal("[[link]]\ndelay-ms = 10\n")

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import pytest
 
+from strata.media.gst import Gst
 from strata.worker.caps import caps_of, format_of
 from strata.worker.formats import AudioFormat, VideoFormat
-from strata.worker.gst import Gst
 from strata.worker.silence import USUAL
 from unit.worker.fakes import AUDIO, AVCC, VIDEO
 

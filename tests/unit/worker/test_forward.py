@@ -11,6 +11,7 @@ from typing import ClassVar, get_args
 
 import pytest
 
+from strata.backoff import STEADY_S
 from strata.errors import (
     BadUrl,
     DestinationError,
@@ -23,7 +24,6 @@ from strata.errors import (
 from strata.wire import forward_url
 from strata.wire.worker import ForwardState
 from strata.worker import forward as forward_module
-from strata.worker.backoff import STEADY_S
 from strata.worker.egress import Claim
 from strata.worker.flow import Flow
 from strata.worker.formats import Program

@@ -11,10 +11,10 @@ import pytest
 from gi.repository import GLib
 
 from strata.errors import DestinationError, StrataError, UnsupportedMedia
+from strata.media.gst import Gst, make
 from strata.wire import forward_url
 from strata.worker import output as output_module
 from strata.worker.formats import Program, Track
-from strata.worker.gst import Gst, make
 from strata.worker.output import Gate, Output, PacketGate, PipelineOutput
 from strata.worker.pipeline import Feeder
 from strata.worker.ts_keys import Packets

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from gi.repository import GLib
 
+from strata.media.gst import Gst, make
 from strata.tasks import in_thread
 from strata.worker import pipeline as pipeline_module
-from strata.worker.gst import Gst, make
 from strata.worker.pipeline import Feeder, Pipeline
 from strata.worker.units import AccessUnit
 from unit.worker.fakes import AUDIO, SECOND_NS, VIDEO, unit

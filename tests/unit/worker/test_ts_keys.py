@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strata.media.ts_tables import PACKET
 from strata.worker.ts_keys import UNMARKED_AFTER_S, Packets, TsKeys
-from strata.worker.ts_tables import PACKET
-from unit.worker.packets import AAC, AUDIO, H264, TABLES, VIDEO, media, pat, pmt
+from support.packets import AAC, AUDIO, H264, TABLES, VIDEO, media, pat, pmt
 
 NEW_TABLES = pat() + pmt((AAC, AUDIO), (H264, 0x123))
 

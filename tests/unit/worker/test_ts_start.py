@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strata.media.ts_tables import PACKET
 from strata.worker.ts_start import HELD_BYTES_MAX, HELD_S_MAX, TsStart
-from strata.worker.ts_tables import PACKET
-from unit.worker.packets import AAC, AUDIO, PMT, TABLES, media, pat, pmt, section
+from support.packets import AAC, AUDIO, PMT, TABLES, media, pat, pmt, section
 
 
 def joined(passed: list[tuple[float, bytes]]) -> bytes:

@@ -7,8 +7,8 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strata.media.ts_tables import Tables
 from strata.worker import ts_write
-from strata.worker.ts_tables import Tables
 from strata.worker.ts_write import (
     AUDIO_PID,
     LEAD,

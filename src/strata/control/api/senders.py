@@ -143,7 +143,8 @@ async def list_senders(at: At, caller: Viewer) -> list[SenderOut]:
 
 @router.post("", status_code=201)
 async def add_sender(at: At, caller: Operator, body: SenderIn) -> EnrollmentOut:
-    """The token is to be given to the sender's box: ``strata-sender --enroll TOKEN``."""
+    """The token is to be given to the sender's box: ``enrollment_token`` in its settings, or
+    ``STRATA_SENDER_ENROLLMENT_TOKEN``."""
     token, row = await at.senders.add(caller, body.name)
     return _enrollment(row, at, token)
 

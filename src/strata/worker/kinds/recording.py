@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from strata.errors import BadUrl, DestinationError, DiskFull, StrataError
+from strata.media.gst import SECOND_NS, Gst, make
 from strata.tasks import TaskGroup, in_thread
 from strata.wire.forward_url import ForwardUrl
 from strata.worker import elementary
 from strata.worker.caps import caps_of
 from strata.worker.elementary import BadMedia
 from strata.worker.formats import Format, Program, Track, VideoFormat
-from strata.worker.gst import SECOND_NS, Gst, make
 from strata.worker.output import QUEUE_BYTES_MAX, Feed, Gate, Output
 from strata.worker.pipeline import START_DEADLINE_S, Pipeline
 from strata.worker.ts_end import OVER_AFTER_S, TsEnd

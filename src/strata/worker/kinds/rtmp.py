@@ -15,10 +15,10 @@ from strata.errors import (
     DestinationUnreachable,
     StrataError,
 )
+from strata.media.gst import Gst, make
 from strata.wire.forward_url import ForwardUrl
 from strata.worker.flv import FlvTags
 from strata.worker.formats import Program
-from strata.worker.gst import Gst, make
 from strata.worker.output import Gate, PipelineOutput
 from strata.worker.units import AccessUnit
 

@@ -17,9 +17,9 @@ from strata.errors import (
     DestinationUnreachable,
     StrataError,
 )
+from strata.media.gst import Gst, make
 from strata.wire.forward_url import ForwardUrl
 from strata.worker.egress import Rate
-from strata.worker.gst import Gst, make
 from strata.worker.output import Feed, PipelineOutput
 from strata.worker.ts_keys import Packets
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from strata.media.gst import Gst, make
 from strata.worker.formats import VideoFormat
-from strata.worker.gst import Gst, make
 from strata.worker.slates.slate import Request
 
 

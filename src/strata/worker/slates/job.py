@@ -7,8 +7,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final
 
+from strata.media.gst import Gst, make, told
 from strata.worker.formats import VideoFormat
-from strata.worker.gst import Gst, make, told
 from strata.worker.sizes import SizeGuard
 from strata.worker.slates.encoder import Recipe, claim, encoder
 from strata.worker.slates.slate import Request, Slate, begins_anew, pictures_only

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 from strata.errors import SlateUnavailable
-from strata.worker import gst
-from strata.worker.gst import Gst, require
+from strata.media import gst
+from strata.media.gst import Gst, require
 from strata.worker.slates.encoder import recipe_for
 from strata.worker.slates.job import Job
 from strata.worker.slates.slate import MAX_FILE_BYTES, Request, Slate, misfit

@@ -8,9 +8,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Final
 
+from strata.media import gst
+from strata.media.gst import Gst, make, told
 from strata.wire import helpers as wire
-from strata.worker import gst
-from strata.worker.gst import Gst, make, told
 from strata.worker.sizes import SizeGuard
 
 ANSWER_S: Final = 4

@@ -11,8 +11,8 @@ import os
 import threading
 from typing import Any, Final
 
+from strata.media.gst import Gst, require
 from strata.rist import Mark
-from strata.worker.gst import Gst, require
 
 WIDTH: Final = 1280
 HEIGHT: Final = 720

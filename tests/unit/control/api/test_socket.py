@@ -35,7 +35,9 @@ class Watching:
 
     async def client(self, user: User | None = OWNER, **options: Any) -> Client:
         headers = await self.api.log_in(user) if user is not None else {}
-        socket = await connect(self.url, additional_headers=headers, proxy=None, **options)
+        socket = await connect(
+            self.url, additional_headers=headers, proxy=None, close_timeout=0.5, **options
+        )
         self.open.append(Client(socket))
         return self.open[-1]
 
