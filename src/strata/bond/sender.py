@@ -58,7 +58,8 @@ class _Trouble:
 
 @dataclass(frozen=True, slots=True)
 class LinkReport:
-    """A link as it is now. ``kbps_max``: what it can carry, as far as it has shown."""
+    """A link as it is now. ``kbps_max``: what it can carry, as far as it has shown; ``port``: of
+    the receiver that it leads to."""
 
     id: str
     interface: str | None
@@ -67,6 +68,7 @@ class LinkReport:
     loss: float
     sent_bytes: int
     kbps_max: float
+    port: int
 
 
 class Bond:
@@ -172,6 +174,7 @@ class Bond:
                     link.loss,
                     link.sent_bytes,
                     link.capacity_kbps,
+                    way.port,
                 )
             )
         return found

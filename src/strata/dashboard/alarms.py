@@ -8,15 +8,17 @@ from strata.control import tables
 from strata.control.troubles import Key
 from strata.dashboard import words
 from strata.dashboard.rows import millis
+from strata.dashboard.words import NAMELESS, Names
 
 HOST: Final = "The host"
 
 
-def told(alert: tables.Alert, name: str) -> dict[str, Any]:
+def told(alert: tables.Alert, name: str, names: Names = NAMELESS) -> dict[str, Any]:
     """One alert.
 
     Args:
         name: of the stream that it is about; empty where that is not known.
+        names: what people know its parts by.
     """
     kind = words.kind_of(alert.kind)
     is_stream = alert.subject.startswith("str_")
@@ -24,7 +26,7 @@ def told(alert: tables.Alert, name: str) -> dict[str, Any]:
         "id": alert.id,
         "subject": alert.subject if is_stream else None,
         "name": name or ("A broadcast" if is_stream else HOST),
-        "title": words.title(Key(alert.kind, alert.forward, alert.port), ""),
+        "title": words.title(Key(alert.kind, alert.forward, alert.port), names),
         "detail": alert.detail,
         "means": kind.means,
         "do": kind.do,

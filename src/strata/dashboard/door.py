@@ -118,7 +118,8 @@ class Door:
     async def _seat(self, connection: HTTPConnection) -> Seat:
         token = connection.cookies.get(COOKIE, "")
         user = await self._platform.logins.user_of(token)
-        return Seat(self._platform, self._overview, Secret(token), user)
+        origin = str(connection.base_url).rstrip("/")
+        return Seat(self._platform, self._overview, Secret(token), user, origin)
 
     async def _log_in(self, request: Request) -> Response:
         if request.method != "POST":

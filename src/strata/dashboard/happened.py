@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from strata.control import tables
 from strata.control.troubles import Key
-from strata.dashboard import words
+from strata.dashboard import rows, words
 from strata.dashboard.words import Tone
 
 Data: TypeAlias = Mapping[str, Any]
@@ -48,8 +49,9 @@ def _state(data: Data) -> Told:
     if to in ("ended", "failed"):
         reason = words.REASONS.get(data.get("reason", ""), data.get("reason", ""))
         head = "The broadcast failed" if to == "failed" else "The broadcast has ended"
-        detail = f" ({data['detail']})" if data.get("detail") else ""
-        return Told("bad" if to == "failed" else "over", f"{head}. {reason}{detail}")
+        detail = str(data.get("detail") or "")
+        more = f" ({detail})" if detail.casefold() not in ("", reason.casefold()) else ""
+        return Told("bad" if to == "failed" else "over", f"{head}. {reason}{more}")
     return _STATES.get(str(to), Told("over", f"It is {to}"))
 
 
@@ -62,12 +64,41 @@ _STATES: Final = {
 
 
 def _name(data: Data) -> str:
-    return str(data.get("name") or data.get("url") or data.get("forward") or "a destination")
+    url = str(data.get("url") or "")
+    place = rows.where(url, urlsplit(url).scheme) if url else ""
+    return str(data.get("name") or place or data.get("forward") or "a destination")
+
+
+def _input(data: Data) -> Told:
+    return _INPUTS.get(str(data.get("state")), Told("over", f"The input is {data.get('state')}"))
+
+
+_INPUTS: Final = {
+    "waiting": Told("wait", "Nothing has come from the field yet"),
+    "receiving": Told("good", "The picture arrives"),
+    "stalled": Told("bad", "Nothing comes from the field any more"),
+}
+
+
+def _program(data: Data) -> Told:
+    return _PROGRAMS.get(str(data.get("video")), Told("over", "What viewers see is not known"))
+
+
+_PROGRAMS: Final = {
+    "live": Told("good", "Viewers see the picture"),
+    "slate": Told("warn", "Viewers see the slate"),
+    "none": Told("wait", "Viewers see nothing"),
+}
+
+
+def _error(data: Data) -> Told:
+    where = f" of {data['forward']}" if data.get("forward") else ""
+    return Told("bad", f"An error{where}: {data.get('message')}")
 
 
 def _alert(tone: Tone, words_after: str) -> Callable[[Data], Told]:
     def say(data: Data) -> Told:
-        title = words.title(Key(str(data.get("kind", "")), port=data.get("port")), "")
+        title = words.title(Key(str(data.get("kind", "")), port=data.get("port")))
         detail = f": {data['detail']}" if data.get("detail") and tone != "good" else ""
         return Told(tone, f"{words_after}{title}{detail}")
 
@@ -122,6 +153,9 @@ _SAY: Final[dict[str, Callable[[Data], Told]]] = {
     "alert_raised": _alert("bad", ""),
     "alert_cleared": _alert("good", "Over: "),
     "alert_acked": _alert("over", "Seen: "),
+    "input": _input,
+    "program": _program,
+    "error": _error,
     "forward": _forward,
     "forward_requested": _asked,
     "forward_changed": _changed,
@@ -153,7 +187,26 @@ _SAY: Final[dict[str, Callable[[Data], Told]]] = {
     ),
     "sender_online": lambda data: Told("good", "The sender has connected"),
     "sender_offline": lambda data: Told("warn", f"The sender is gone: {data.get('detail', '')}"),
+    "sender_added": lambda data: Told("over", f"Sender added: {data.get('name')}"),
+    "sender_removed": lambda data: Told("over", f"Sender removed: {data.get('name')}"),
+    "sender_enrollment": lambda data: Told("over", f"A token was made for {data.get('name')}"),
+    "sender_enrolled": lambda data: Told(
+        "good",
+        f"A box has come in: {data.get('hostname') or 'without a name'}, from "
+        f"{data.get('address')}",
+    ),
     "host_drain": lambda data: Told("warn", "The host takes no new broadcasts"),
     "host_undrain": lambda data: Told("good", "The host takes new broadcasts again"),
     "policy_set": lambda data: Told("over", "What is done when little arrives was changed"),
+    "policy_slate": lambda data: Told(
+        "warn" if data.get("now") else "good",
+        f"Too little arrived ({data.get('kbps')} kb/s): the slate was put on the air"
+        if data.get("now")
+        else f"Enough arrives again ({data.get('kbps')} kb/s): the slate was taken off",
+    ),
+    "policy_overruled": lambda data: Told("over", "Somebody took the slate in their own hands"),
+    "key_rotated": lambda data: Told("over", "The key of what is kept secret was changed"),
+    "webhook_added": lambda data: Told("over", f"Webhook added: {data.get('url')}"),
+    "webhook_deleted": lambda data: Told("over", f"Webhook deleted: {data.get('url')}"),
+    "webhook_tested": lambda data: Told("over", "A webhook was tested"),
 }

@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr
 from strata.control import lifecycle, tables
 from strata.control.roles import User
 from strata.control.streams import View
-from strata.dashboard import happened, records, words
+from strata.dashboard import happened, records, rows, words
 from strata.dashboard.records import Column, Records, Row, Spec
 from strata.dashboard.rows import millis
 
@@ -53,25 +53,16 @@ class EventsPanel(Records):
 
     async def rows(self, user: User) -> Sequence[Row]:
         found = await self.seat.platform.journal.since(user, None, None, EVENTS_SHOWN)
-        names = {}
-        if user.sees_all:
-            names = {each.id: each.email for each in await self.seat.platform.users.all(user)}
-        names[user.id] = "you"
-        return [self._row(each, names) for each in reversed(found)]
+        names = await self._names(user, {each.subject or "" for each in found})
+        return [_event(each, names) for each in reversed(found)]
 
-    def _row(self, event: tables.Event, names: dict[str, str]) -> Row:
-        told = happened.tell(event.type, event.data)
-        subject = event.subject or ""
-        entry = self.seat.overview.entries.get(subject)
-        link = f"/streams/{subject}" if subject.startswith("str_") else ""
-        about = entry.head["name"] if entry is not None else str(event.data.get("name") or subject)
-        cells = {
-            "at": records.moment(millis(event.at)),
-            "what": records.state(told.tone, told.text),
-            "about": records.text(about, link=link),
-            "by": records.text(names.get(event.user_id or "", event.user_id or "")),
-        }
-        return records.row(event.id, cells)
+    async def _names(self, user: User, subjects: set[str]) -> dict[str, str]:
+        """What people know users and streams by."""
+        platform = self.seat.platform
+        users = await platform.users.all(user) if user.sees_all else ()
+        streams = await platform.streams.rows({id for id in subjects if id.startswith("str_")})
+        names = {each.id: each.name or rows.NAMELESS for each in streams}
+        return {**names, **{each.id: each.email for each in users}, user.id: "you"}
 
 
 class SettingsPanel(Records):
@@ -117,12 +108,25 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+def _event(event: tables.Event, names: dict[str, str]) -> Row:
+    told = happened.tell(event.type, event.data)
+    subject, by = event.subject or "", event.user_id or ""
+    about = names.get(subject) or str(event.data.get("name") or subject)
+    cells = {
+        "at": records.moment(millis(event.at)),
+        "what": records.state(told.tone, told.text),
+        "about": records.text(about, link=f"/streams/{subject}" if subject[:4] == "str_" else ""),
+        "by": records.text(names.get(by, by)),
+    }
+    return records.row(event.id, cells)
+
+
 def _past(view: View) -> Row:
     one = view.row
     reason = words.REASONS.get(one.reason or "", one.reason or "")
     tone: words.Tone = "bad" if one.state == "failed" else "over"
     cells = {
-        "name": records.text(one.name or "Without a name", link=f"/streams/{one.id}"),
+        "name": records.text(one.name or rows.NAMELESS, link=f"/streams/{one.id}"),
         "state": records.state(tone, reason or one.state.capitalize(), more=one.detail or ""),
         "begun": records.moment(millis(one.created_at)),
         "ended": records.moment(millis(one.ended_at)),

@@ -22,6 +22,7 @@ from strata.control.roles import User
 from strata.control.streams import View
 from strata.dashboard import rows
 from strata.dashboard.rows import Head, Numbers
+from strata.dashboard.words import NAMELESS, Names
 from strata.errors import StoreUnavailable
 from strata.tasks import TaskGroup
 from strata.wire.worker import Stats
@@ -52,6 +53,7 @@ class Entry:
         head: replaced when something in it is different; its identity tells pages that it is.
         points: bitrates in and out, the latest last; None where they were not known.
         age_ticks: how long ago the numbers came.
+        names: what people know its parts by.
     """
 
     row: tables.Stream
@@ -62,6 +64,7 @@ class Entry:
     )
     stats: Stats | None = None
     age_ticks: int = 0
+    names: Names = NAMELESS
 
 
 class Overview:
@@ -135,26 +138,34 @@ class Overview:
             self.entries.pop(row.id, None)
             self._is_sorted = False
             return
-        head = self._head(view)
         entry = self.entries.get(row.id)
+        head, names = self._describe(view, entry.names if entry is not None else NAMELESS)
         if entry is None:
             self.entries[row.id] = entry = Entry(row, head, rows.UNKNOWN)
             self._is_sorted = False
-        entry.row = row
+        entry.row, entry.names = row, names
         stats = view.live.stats if view.live is not None and view.is_observed else None
         if stats is not entry.stats:
             entry.stats, entry.age_ticks = stats, 0
-            entry.numbers = rows.numbers(stats)
+            entry.numbers = rows.numbers(stats, names)
         if entry.head != head:
             self._is_sorted = self._is_sorted and rows.rank(entry.head) == rows.rank(head)
             entry.head = head
 
-    def _head(self, view: View) -> Head:
+    def _names(self, view: View, before: Names) -> Names:
+        sender = self._platform.agents.link_of(view.row.sender_id or "")
+        told = sender.stats if sender is not None else None
+        if told is not None and told.stream_id != view.row.id:
+            told = None
+        return Names(rows.forward_names(view), rows.link_names(told, before.links))
+
+    def _describe(self, view: View, before: Names) -> tuple[Head, Names]:
         try:
-            return rows.head(view)
+            names = self._names(view, before)
+            return rows.head(view, names), names
         except Exception:  # a border: one that cannot be described must not freeze the others
             log.exception("%s cannot be shown", view.row.id)
-            return rows.unreadable(view.row)
+            return rows.unreadable(view.row), before
 
     def take_news(self, news: News) -> None:
         for hear in [*self._hearers]:

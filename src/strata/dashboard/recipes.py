@@ -1,6 +1,7 @@
 """What an encoder is set to, for the ones that people have: addresses, lines, codes to scan. Pure.
 
-It holds the key of a broadcast, and is made for the answer to its start alone.
+It holds the key of a broadcast or the token of a sender, and is made for the answer to what made
+those alone.
 """
 
 from __future__ import annotations
@@ -39,6 +40,16 @@ def recipe(urls: Sequence[str], psk: Secret, buffer_ms: int) -> dict[str, Any]:
             {"address": url, "image": code(text)} for url, text in zip(urls, whole, strict=True)
         ],
     }
+
+
+def enrollment(control: str, token: Secret) -> str:
+    """What a sender's environment file gets, so that it finds us and is let in.
+
+    Args:
+        control: where it reaches us, such as ``https://control.example``.
+    """
+    told = {"CONTROL": control, "ENROLLMENT_TOKEN": token.reveal()}
+    return "\n".join(f"STRATA_SENDER_{name}={value}" for name, value in told.items())
 
 
 def with_key(url: str, psk: Secret) -> str:

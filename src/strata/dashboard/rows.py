@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -11,12 +12,15 @@ from strata.control import lifecycle, tables, troubles
 from strata.control.streams import View
 from strata.control.troubles import Key, Troubles
 from strata.dashboard import words
-from strata.dashboard.words import Tone
+from strata.dashboard.words import Names, Tone
 from strata.secrets import redact_url
+from strata.wire import agent
 from strata.wire.worker import LinkStats, Stats
 
 Head: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = dict[str, Any]
+
+NAMELESS: Final = "Without a name"
 
 TROUBLES_SHOWN: Final = 5
 """On the wall; the page of the stream has all of them."""
@@ -67,15 +71,14 @@ def is_on_air(view: View) -> bool:
     return live is not None and lifecycle.is_on_air(state, live.is_fed, live.forward_states())
 
 
-def head(view: View) -> Head:
+def head(view: View, names: Names) -> Head:
     """What of a stream changes seldom."""
     row, wrong, on_air = view.row, found(view), is_on_air(view)
     said = words.state(view, wrong, is_on_air=on_air)
-    names = forward_names(view)
     told = [
         {
             "kind": key.kind,
-            "title": words.title(key, names.get(key.forward or "", "")),
+            "title": words.title(key, names),
             "detail": detail,
             "means": words.kind_of(key.kind).means,
             "do": words.kind_of(key.kind).do,
@@ -85,14 +88,14 @@ def head(view: View) -> Head:
     ]
     return {
         "id": row.id,
-        "name": row.name or "Without a name",
+        "name": row.name or NAMELESS,
         "tone": said.tone,
         "word": said.word,
         "onAir": on_air,
         "note": _note(view),
         "troubles": told[:TROUBLES_SHOWN],
         "more": max(0, len(told) - TROUBLES_SHOWN),
-        "forwards": _forwards(view, names),
+        "forwards": _forwards(view, names.forwards),
         "begun": millis(row.created_at),
         "ended": millis(row.ended_at),
         "picture": view.live is not None and view.live.program.video != "none",
@@ -104,7 +107,7 @@ def unreadable(row: tables.Stream) -> Head:
     """Of a stream that we fail to describe: it must not look as if all were well."""
     return {
         "id": row.id,
-        "name": row.name or "Without a name",
+        "name": row.name or NAMELESS,
         "tone": "bad",
         "word": "Not known",
         "onAir": False,
@@ -123,21 +126,22 @@ def unreadable(row: tables.Stream) -> Head:
 UNKNOWN: Final[Numbers] = {"in": None, "out": None, "links": []}
 
 
-def numbers(stats: Stats | None) -> Numbers:
+def numbers(stats: Stats | None, names: Names) -> Numbers:
     """What changes each second; what is not known is None, and never 0."""
     if stats is None:
         return UNKNOWN
     return {
         "in": round(stats.bitrate_in_kbps),
         "out": round(stats.bitrate_out_kbps),
-        "links": [link(each) for each in stats.links],
+        "links": [link(each, names) for each in stats.links],
     }
 
 
-def link(stats: LinkStats) -> dict[str, Any]:
+def link(stats: LinkStats, names: Names) -> dict[str, Any]:
     said = words.LINKS[stats.state]
     return {
         "port": stats.port,
+        "name": names.links.get(stats.port),
         "tone": said.tone,
         "word": said.word,
         "share": round(stats.share_percent),
@@ -150,6 +154,19 @@ def link(stats: LinkStats) -> dict[str, Any]:
 
 def rank(head: Head) -> Rank:
     return Rank(head["tone"], head["name"], head["id"])
+
+
+def link_names(told: agent.StreamStats | None, before: Mapping[int, str]) -> dict[int, str]:
+    """What a sender calls its links. A modem that is pulled out is called what it was.
+
+    Args:
+        told: by the sender, of this very stream; None: nothing, or there is no sender of ours.
+    """
+    now: dict[int, list[str]] = {}
+    for each in told.links if told is not None else ():
+        if each.port is not None:
+            now.setdefault(each.port, []).append(each.interface or each.id)
+    return {**before, **{port: " and ".join(found) for port, found in now.items()}}
 
 
 def forward_names(view: View) -> dict[str, str]:
@@ -208,7 +225,7 @@ def _note(view: View) -> str:
     return ""
 
 
-def _forwards(view: View, names: dict[str, str]) -> list[dict[str, Any]]:
+def _forwards(view: View, names: Mapping[str, str]) -> list[dict[str, Any]]:
     live = view.live.forwards if view.live is not None else {}
     return [
         {

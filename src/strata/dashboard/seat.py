@@ -22,6 +22,7 @@ class Seat:
     """
     Attributes:
         user: as it was when last looked at; what is done asks anew.
+        origin: of the pages, as the browser reaches them.
         has_ended: whether the login has; nothing is told any more.
     """
 
@@ -29,6 +30,7 @@ class Seat:
     overview: Overview
     token: Secret
     user: User
+    origin: str = ""
     has_ended: bool = False
 
     async def ask(self) -> User:

@@ -13,7 +13,10 @@ from strata.dashboard.records import Act, Column, Field, Records, Row, Spec
 from strata.dashboard.rows import millis
 from strata.secrets import Secret
 
-ENROLL_NOTE = "It works once, and is shown this once. Give it to the box, or let it scan the code."
+ENROLL_NOTE = (
+    "The token works once, for seven days, and is shown this once. Put the two lines into the "
+    "box's /etc/strata-sender/environment, by hand or from the code, and restart strata-sender."
+)
 
 
 class SendersPanel(Records):
@@ -75,18 +78,23 @@ class SendersPanel(Records):
     async def add(self, user: User, args: Arguments) -> Any:
         body = SenderIn.model_validate({"name": args.get("name", "")})
         token, row = await self.seat.platform.senders.add(user, body.name)
-        return _told(row.name, token)
+        return self._told(row.name, token)
 
     async def enroll(self, user: User, args: Arguments) -> Any:
         id = str(args.get("id", ""))[:64]
         token, row = await self.seat.platform.senders.enroll(user, id)
-        return _told(row.name, token)
+        return self._told(row.name, token)
 
     async def drop(self, user: User, args: Arguments) -> Any:
         id = str(args.get("id", ""))[:64]
         await self.seat.platform.senders.remove(user, id)
         self.seat.platform.agents.cut(id)
         return records.said("It was removed.")
+
+    def _told(self, name: str, token: Secret) -> dict[str, Any]:
+        lines = recipes.enrollment(self.seat.origin, token)
+        told = [("Token", token.reveal()), ("For its settings", lines)]
+        return records.once(f"Let {name} in", ENROLL_NOTE, told, recipes.code(lines))
 
     actions: ClassVar[dict[str, Action]] = {
         **Records.actions,
@@ -102,9 +110,3 @@ def _interfaces(one: SenderOut) -> list[str]:
         for each in one.network_interfaces
         if each.is_up is not False
     ]
-
-
-def _told(name: str, token: Secret) -> dict[str, Any]:
-    command = f"strata-sender --enroll {token.reveal()}"
-    lines = [("Token", token.reveal()), ("On its box", command)]
-    return records.once(f"Let {name} in", ENROLL_NOTE, lines, recipes.code(token.reveal()))

@@ -29,20 +29,22 @@ class AlertTeller(Panel):
         unknown = {row.subject for row in rows if row.subject.startswith("str_")}
         unknown -= self.seat.overview.entries.keys()
         names = {row.id: row.name for row in await platform.streams.rows(unknown)}
-        return [alarms.told(row, names.get(row.subject) or self._name(row)) for row in rows]
+        return [self._told(row, names.get(row.subject, "")) for row in rows]
 
     async def ack(self, user: User, args: Arguments) -> Any:
         """Somebody has seen it."""
         row = await self.seat.platform.alerts.ack(user, str(args.get("id", ""))[:64])
-        return alarms.told(row, self._name(row))
+        return self._told(row)
 
     def hear(self, news: News) -> None:
         if news.topic == "alerts" and self.seat.user.may_see(news.owner_id):
-            self.send("alert", alarms.told(news.data, self._name(news.data)))
+            self.send("alert", self._told(news.data))
 
-    def _name(self, alert: tables.Alert) -> str:
+    def _told(self, alert: tables.Alert, name: str = "") -> dict[str, Any]:
         entry = self.seat.overview.entries.get(alert.subject)
-        return entry.head["name"] if entry is not None else ""
+        if entry is None:
+            return alarms.told(alert, name)
+        return alarms.told(alert, entry.head["name"], entry.names)
 
 
 class Shell(AlertTeller, component="parts/shell.js"):

@@ -9,7 +9,7 @@ import msgspec
 from strata.control.api.preflight import PreflightIn
 from strata.control.api.streams import StreamIn
 from strata.control.roles import User
-from strata.dashboard import recipes
+from strata.dashboard import recipes, rows
 from strata.dashboard.panel import Action, Arguments, Panel
 from strata.dashboard.seat import Seat
 from strata.wire import agent
@@ -32,7 +32,7 @@ class StartPanel(Panel, component="parts/start.js"):
             senders.append(
                 {
                     "id": row.id,
-                    "name": row.name or row.hostname or "Without a name",
+                    "name": row.name or row.hostname or rows.NAMELESS,
                     "online": link is not None,
                     "inputs": inputs(link.status if link is not None else None),
                 }
@@ -65,11 +65,18 @@ class StartPanel(Panel, component="parts/start.js"):
     actions: ClassVar[dict[str, Action]] = {"choices": choices, "check": check, "start": start}
 
 
-def inputs(status: agent.Status | None) -> list[dict[str, str]]:
-    """What a sender says that a picture can be taken from."""
+_PLACE: Final = {"v4l2": "device", "file": "path", "uri": "uri"}
+"""What a source of each mode is named by."""
+
+
+def inputs(status: agent.Status | None) -> list[dict[str, Any]]:
+    """What a sender says that a picture can be taken from: each as a source, with its name."""
     told = status.media_inputs if status is not None else msgspec.UNSET
     return [
-        {"device": each.device, "name": each.name or each.device}
+        {
+            "source": {"mode": each.mode, _PLACE[each.mode]: each.device},
+            "name": each.name or each.device,
+        }
         for each in (told if not isinstance(told, msgspec.UnsetType) else ())
-        if each.mode == "v4l2"
+        if each.mode in _PLACE
     ]

@@ -13,6 +13,7 @@ from strata.control.streams import View
 from strata.dashboard import happened, rows, series
 from strata.dashboard.panel import Action, Arguments, Panel
 from strata.dashboard.seat import Seat
+from strata.dashboard.words import Names
 from strata.errors import BadArguments
 from strata.wire.worker import Stats
 
@@ -75,10 +76,12 @@ class StreamPanel(Panel, component="parts/stream.js"):
             self.send("event", happened.line(news.data, self.seat.user.id))
 
     def _now(self, view: View) -> dict[str, Any]:
+        entry = self.seat.overview.entries.get(self.stream_id)
+        names = entry.names if entry is not None else Names(rows.forward_names(view))
         live = view.live if view.is_observed else None
         stats = live.stats if live is not None else None
         told = {each.forward: each for each in stats.forwards} if stats is not None else {}
-        head = rows.head(view)
+        head = rows.head(view, names)
         for forward in head["forwards"]:
             numbers = told.get(forward["id"])
             forward["kbps"] = round(numbers.bitrate_kbps) if numbers else None
@@ -87,7 +90,7 @@ class StreamPanel(Panel, component="parts/stream.js"):
         return {
             "at": round(time.time() * 1000),
             "head": head,
-            "numbers": rows.numbers(stats),
+            "numbers": rows.numbers(stats, names),
             "runs": view.row.state in lifecycle.RUNNING,
             "preview": any(each.name == PREVIEW for each in view.forwards.values()),
             "slateHeld": live is not None and live.is_slate_held,

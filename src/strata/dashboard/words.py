@@ -5,7 +5,8 @@ Written for somebody at night, with a broadcast on the air.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from strata.control.streams import View
@@ -140,18 +141,34 @@ def kind_of(kind: str) -> Kind:
     return KINDS.get(kind, OTHER)
 
 
-def title(key: Key, name: str) -> str:
-    """One trouble in some words.
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What people know the parts of a stream by.
 
-    Args:
-        name: of the forward that it is about; empty without one.
+    Attributes:
+        forwards: by their ids.
+        links: by the receiver's ports: what the sender calls them, such as ``wwan0``.
     """
+
+    forwards: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[int, str] = field(default_factory=dict)
+
+
+NAMELESS: Final = Names()
+
+
+def title(key: Key, names: Names = NAMELESS) -> str:
+    """One trouble in some words."""
     found = kind_of(key.kind)
     if key.port is not None:
-        return found.title.replace("A link", f"The link on port {key.port}")
-    if key.forward is not None and name:
-        return found.title.replace("A destination", name)
-    return found.title
+        return found.title.replace("A link", f"The link {_way(key.port, names)}")
+    name = names.forwards.get(key.forward or "")
+    return found.title.replace("A destination", name) if name else found.title
+
+
+def _way(port: int, names: Names) -> str:
+    name = names.links.get(port)
+    return f"over {name} (port {port})" if name else f"on port {port}"
 
 
 def state(view: View, troubles: Troubles, *, is_on_air: bool) -> Said:

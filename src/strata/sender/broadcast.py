@@ -281,6 +281,7 @@ def _link_stats(report: LinkReport) -> wire.LinkStats:
         report.rtt_ms,
         round(report.loss, 4),
         report.sent_bytes,
+        report.port,
     )
 
 

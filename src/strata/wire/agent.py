@@ -131,7 +131,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LinkStats(msgspec.Struct, frozen=True):
-    """One link, as its sending end sees it; what is None is not known."""
+    """One link, as its sending end sees it; what is None is not known. ``port``: of the receiver,
+    by which its other end knows it."""
 
     id: Word
     interface: Word | None = None
@@ -139,6 +140,7 @@ class LinkStats(msgspec.Struct, frozen=True):
     rtt_ms: float | None = None
     loss_rate: float | None = None
     sent_bytes: Annotated[int, Meta(ge=0)] | None = None
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
 
 
 class StreamStats(msgspec.Struct, frozen=True):

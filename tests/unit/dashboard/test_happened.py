@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from strata import control
 from strata.control import tables
 from strata.dashboard import happened
+from strata.dashboard.stream_page import TYPES_LEFT_OUT
 from unit.dashboard.views import BEGUN
 
 
@@ -18,7 +22,7 @@ from unit.dashboard.views import BEGUN
             "state",
             {"to": "ended", "reason": "user_stop", "detail": "stopped on request"},
             "over",
-            "The broadcast has ended. Stopped on request (stopped on request)",
+            "The broadcast has ended. Stopped on request",
         ),
         (
             "state",
@@ -39,7 +43,7 @@ from unit.dashboard.views import BEGUN
             "forward",
             {"url": "srt://x", "state": "retrying", "message": "refused"},
             "bad",
-            "srt://x: trying again: refused",
+            "x (SRT): trying again: refused",
         ),
         ("forward", {"forward": "fwd_1", "state": "new"}, "over", "fwd_1"),
         (
@@ -82,3 +86,33 @@ def test_who_did_it(user_id: str | None, by: str) -> None:
     event = tables.Event(id="evt_1", at=BEGUN, type="stop_requested", user_id=user_id, data={})
     line = happened.line(event, "usr_me")
     assert (line["by"], line["text"]) == (by, "Stopping was asked for")
+
+
+WRITES = ("note", "_note", "_write", "_conclude", "set_forwards")
+
+
+def noted() -> set[str]:
+    """What control writes down: the words in calls of ``note`` and its like, and what is told."""
+    found: set[str] = set()
+    for path in Path(control.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr=name), args=args) if name in WRITES:
+                    parts = [
+                        each
+                        for arg in args
+                        if not isinstance(arg, ast.Dict)
+                        for each in ast.walk(arg)
+                    ]
+                case ast.Return(value=ast.Tuple(elts=[ast.Constant() as word, ast.Dict()])):
+                    parts = [word]
+                case _:
+                    continue
+            found |= {each.value for each in parts if isinstance(each, ast.Constant)} - {None}
+    return {each for each in found if isinstance(each, str) and each.isidentifier()}
+
+
+def test_each_event_that_is_written_down_has_words() -> None:
+    all_of_them = noted()
+    assert {"start_requested", "input", "forward_changed", "host_undrain"} <= all_of_them
+    assert all_of_them - happened._SAY.keys() - TYPES_LEFT_OUT == set()

@@ -11,6 +11,7 @@ from strata.control import following
 from strata.control.streams import View
 from strata.dashboard import overview as module
 from strata.dashboard.overview import Overview
+from strata.dashboard.words import Names
 from unit.control.stage import ADMIN, DEADLINE_S, OTHER, OWNER, Stage
 from unit.control.test_alerts import FAILED, on_air
 from unit.dashboard.views import link, stats
@@ -117,10 +118,10 @@ async def test_one_that_cannot_be_described_is_not_shown_as_fine(
     await until(lambda: whole in overview.entries)
     describe = module.rows.head
 
-    def fail(view: View) -> Any:
+    def fail(view: View, names: Names) -> Any:
         if view.row.id != whole:
             raise ZeroDivisionError
-        return describe(view)
+        return describe(view, names)
 
     with monkeypatch.context() as broken:
         broken.setattr(module.rows, "head", fail)
@@ -143,7 +144,7 @@ async def test_a_failure_of_ours_is_over_soon(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(overview, "_head", fail)
+        broken.setattr(overview, "_describe", fail)
         id = (await stage.begin()).row.id
         await until(lambda: not overview._platform.following._followers)
     await until(lambda: id in overview.entries)

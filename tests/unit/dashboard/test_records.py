@@ -24,6 +24,7 @@ from unit.control.stage import ADMIN, KEY, OTHER, OWNER, PASSWORD, URL, VIEWER, 
 from unit.control.test_alerts import LOAD, on_air
 
 P = TypeVar("P", bound=Records)
+ORIGIN = "https://control.example"
 
 
 class Desk:
@@ -37,7 +38,8 @@ class Desk:
         logins = self.stage.platform.logins
         token, who = await logins.log_in(user.email, PASSWORD, "192.0.2.1")
         with self.client:
-            return kind(Seat(self.stage.platform, Overview(self.stage.platform), token, who))
+            overview = Overview(self.stage.platform)
+            return kind(Seat(self.stage.platform, overview, token, who, ORIGIN))
 
 
 @pytest.fixture
@@ -91,6 +93,9 @@ async def test_a_sender_is_told_its_token_once(desk: Desk) -> None:
     told = (await ask(one, "add", name="The van"))["once"]
     token = dict(told["lines"])["Token"]
     assert token.startswith("snd_")
+    assert dict(told["lines"])["For its settings"] == (
+        f"STRATA_SENDER_CONTROL={ORIGIN}\nSTRATA_SENDER_ENROLLMENT_TOKEN={token}"
+    )
     assert told["image"].startswith("data:image/svg+xml")
     [row] = await ask(one, "look")
     assert row["cells"]["state"]["text"] == "Waits for its box"

@@ -1,20 +1,29 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from strata.control.forwards import Forward
+from strata.control.streams import View
 from strata.dashboard import rows, words
 from strata.dashboard.rows import Rank
+from strata.dashboard.words import NAMELESS, Names
+from strata.wire import agent
 from strata.wire import worker as wire
 from unit.dashboard.views import BEGUN, LIVE, PICTURE, RECEIVING, RETRYING, SLATE, link, stats, view
 
 ON_AIR = (RECEIVING, PICTURE, LIVE)
 
 
+def head_of(one: View, links: Mapping[int, str] | None = None) -> rows.Head:
+    return rows.head(one, Names(rows.forward_names(one), links or {}))
+
+
 def test_a_stream_that_is_as_it_should_be() -> None:
-    head = rows.head(view("live", *ON_AIR))
+    head = head_of(view("live", *ON_AIR))
     assert (head["name"], head["tone"], head["onAir"]) == ("Derby", "good", True)
     assert (head["troubles"], head["more"], head["note"]) == ([], 0, "")
     assert (head["begun"], head["ended"]) == (int(BEGUN.timestamp() * 1000), None)
@@ -25,7 +34,7 @@ def test_a_stream_that_is_as_it_should_be() -> None:
 def test_what_is_grave_comes_first_and_too_much_is_counted() -> None:
     links = [link(15000, "down", 9.0), link(15002, "down", 9.0)]
     bad = [wire.Forward(f"fwd_{n}", "rtmp", "failed", "rtmp://x/****") for n in range(1, 7)]
-    head = rows.head(view("degraded", RECEIVING, SLATE, *bad, stats(*links)))
+    head = head_of(view("degraded", RECEIVING, SLATE, *bad, stats(*links)))
     assert len(head["troubles"]) == rows.TROUBLES_SHOWN
     assert head["more"] == 9 - rows.TROUBLES_SHOWN
     assert all(each["grave"] for each in head["troubles"])
@@ -41,14 +50,34 @@ def test_a_link_that_is_silent_is_told_before_it_counts_as_down() -> None:
     assert rows.found(view("live", *ON_AIR, never_seen)) == {}
 
 
+def test_links_are_called_what_the_sender_calls_them() -> None:
+    told = agent.StreamStats(
+        "str_1",
+        links=[
+            agent.LinkStats("1", "wwan0", port=15000),
+            agent.LinkStats("2", "wwan1", port=15002),
+            agent.LinkStats("default", port=15002),
+            agent.LinkStats("4", "of an earlier release"),
+        ],
+    )
+    names = rows.link_names(told, {15000: "eth0", 15004: "usb0"})
+    assert names == {15000: "wwan0", 15002: "wwan1 and default", 15004: "usb0"}
+    assert rows.link_names(None, names) == names, "a modem that is gone is called what it was"
+    links = stats(link(15000, "down", 9.0), link(15002))
+    found = rows.numbers(links, Names(links=names))["links"]
+    assert [each["name"] for each in found] == ["wwan0", "wwan1 and default"]
+    [trouble] = head_of(view("degraded", *ON_AIR, links), names)["troubles"]
+    assert trouble["title"] == "The link over wwan0 (port 15000) is down"
+
+
 def test_what_nobody_sees_is_not_shown_as_numbers() -> None:
-    assert rows.numbers(None) == {"in": None, "out": None, "links": []}
+    assert rows.numbers(None, NAMELESS) == {"in": None, "out": None, "links": []}
     found = rows.found(view("live", *ON_AIR, stats(link(1, "down")), is_observed=False))
     assert [key.kind for key in found] == ["host_unreachable"]
 
 
 def test_numbers() -> None:
-    told = rows.numbers(stats(link(15000), link(15002, "down", 9.04, rtt_ms=10.0)))
+    told = rows.numbers(stats(link(15000), link(15002, "down", 9.04, rtt_ms=10.0)), NAMELESS)
     assert (told["in"], told["out"]) == (5000, 10_000)
     up, down = told["links"]
     assert (up["rtt"], up["age"], up["word"], up["kbps"]) == (42, 0.0, "Up", 2500)
@@ -66,12 +95,12 @@ def test_numbers() -> None:
     ],
 )
 def test_notes(state: str, columns: dict[str, str], note: str) -> None:
-    assert rows.head(view(state, **columns))["note"] == note
+    assert head_of(view(state, **columns))["note"] == note
 
 
 def test_a_forward_has_the_name_that_people_gave_it() -> None:
     names = (Forward("rtmp://x/live/key", "fwd_1", "dst_1", "the club's channel"),)
-    head = rows.head(view("degraded", RECEIVING, PICTURE, RETRYING, forwards=names))
+    head = head_of(view("degraded", RECEIVING, PICTURE, RETRYING, forwards=names))
     assert head["forwards"][0]["name"] == "The club's channel"
     assert head["troubles"][0]["title"] == "The club's channel takes no picture"
     assert head["troubles"][0]["detail"] == "refused"
@@ -79,7 +108,7 @@ def test_a_forward_has_the_name_that_people_gave_it() -> None:
 
 def test_one_that_was_closed_is_not_shown() -> None:
     closed = wire.Forward("fwd_2", "rtmp", "stopped", "rtmp://x/****")
-    assert len(rows.head(view("live", *ON_AIR, closed))["forwards"]) == 1
+    assert len(head_of(view("live", *ON_AIR, closed))["forwards"]) == 1
 
 
 @pytest.mark.parametrize(

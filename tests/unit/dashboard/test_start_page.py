@@ -86,7 +86,12 @@ async def test_choices_are_those_of_the_user(stage: Stage, client: Client) -> No
 
 def test_inputs_of_a_sender() -> None:
     assert inputs(None) == inputs(agent.Status()) == []
-    found = [agent.MediaInput("v4l2", "/dev/video0"), agent.MediaInput("new", "x")]
+    found = [
+        agent.MediaInput("v4l2", "/dev/video0"),
+        agent.MediaInput("uri", "source://front", "The front"),
+        agent.MediaInput("new", "x"),
+    ]
     assert inputs(agent.Status(media_inputs=found)) == [
-        {"device": "/dev/video0", "name": "/dev/video0"}
+        {"source": {"mode": "v4l2", "device": "/dev/video0"}, "name": "/dev/video0"},
+        {"source": {"mode": "uri", "uri": "source://front"}, "name": "The front"},
     ]

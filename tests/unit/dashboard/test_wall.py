@@ -9,6 +9,7 @@ from strata.dashboard import rows
 from strata.dashboard.overview import Entry, Overview
 from strata.dashboard.seat import Seat
 from strata.dashboard.wall import SHOWN_MAX, Wall, counts, group
+from strata.dashboard.words import Names
 from strata.secrets import Secret
 from unit.control.stage import OTHER, OWNER, Stage
 from unit.dashboard.views import LIVE, PICTURE, RECEIVING, SLATE, view
@@ -22,7 +23,9 @@ def overview(stage: Stage) -> Overview:
         program = PICTURE if number % 10 else SLATE
         found = view("degraded", RECEIVING, program, LIVE, name=f"Camera {number:02}")
         found.row.id = f"str_{number:02}"
-        one.entries[found.row.id] = Entry(found.row, rows.head(found), rows.UNKNOWN)
+        one.entries[found.row.id] = Entry(
+            found.row, rows.head(found, Names(rows.forward_names(found))), rows.UNKNOWN
+        )
     one.take_tick()
     return one
 
@@ -53,7 +56,10 @@ async def test_then_only_what_is_different(wall: Wall, overview: Overview) -> No
     assert (told["heads"], told["points"], len(told["numbers"])) == ([], {}, 8)
     assert "order" not in told
     found = view("degraded", RECEIVING, SLATE, LIVE, name="Renamed")
-    overview.entries["str_10"].head = {**rows.head(found), "id": "str_10"}
+    overview.entries["str_10"].head = {
+        **rows.head(found, Names(rows.forward_names(found))),
+        "id": "str_10",
+    }
     told = wall.tick()
     assert told is not None
     assert [head["name"] for head in told["heads"]] == ["Renamed"]

@@ -69,17 +69,19 @@ def test_each_state_has_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "name", "title"),
+    ("key", "title"),
     [
-        (Key("link_down", port=15002), "", "The link on port 15002 is down"),
-        (Key("forward_failed", "fwd_1"), "YouTube", "YouTube has given up"),
-        (Key("forward_failed", "fwd_1"), "", "A destination has given up"),
-        (Key("slate"), "", "Viewers see the slate"),
-        (Key("of another release"), "", "Something is wrong"),
+        (Key("link_down", port=15000), "The link over wwan0 (port 15000) is down"),
+        (Key("link_down", port=15002), "The link on port 15002 is down"),
+        (Key("forward_failed", "fwd_1"), "YouTube has given up"),
+        (Key("forward_failed", "fwd_2"), "A destination has given up"),
+        (Key("slate"), "Viewers see the slate"),
+        (Key("of another release"), "Something is wrong"),
     ],
 )
-def test_a_trouble_in_some_words(key: Key, name: str, title: str) -> None:
-    assert words.title(key, name) == title
+def test_a_trouble_in_some_words(key: Key, title: str) -> None:
+    names = words.Names({"fwd_1": "YouTube"}, {15000: "wwan0"})
+    assert words.title(key, names) == title
 
 
 def test_what_it_means_and_what_to_do_are_sentences() -> None:

@@ -43,6 +43,7 @@ export default {
     muted: kept("strata-muted") === "yes",
     notices: "Notification" in window ? Notification.permission : "denied",
     blocked: false,
+    speaks: !navigator.locks, // of several tabs one makes the sounds
   }),
   computed: {
     pages() {
@@ -54,11 +55,24 @@ export default {
       return this.alerts.filter((alert) => alert.grave && !alert.acked);
     },
   },
+  created() {
+    this.$options.left = new AbortController();
+  },
   mounted() {
+    this.$el.parentElement
+      ?.querySelector("[aria-current]")
+      ?.scrollIntoView({ inline: "center", block: "nearest" });
+    addEventListener("strata-theme", this.dress);
+    navigator.locks?.request("strata-sound", { signal: this.$options.left.signal }, () => {
+      this.speaks = true;
+      return new Promise((over) => this.$options.left.signal.addEventListener("abort", over));
+    }).catch(() => {}); // the page was left before its turn came
     this.$options.sounding = setInterval(() => this.urgent.length && this.sound(), AGAIN_MS);
   },
   unmounted() {
     clearInterval(this.$options.sounding);
+    removeEventListener("strata-theme", this.dress);
+    this.$options.left.abort();
   },
   methods: {
     span,
@@ -92,7 +106,7 @@ export default {
     },
     // Two short tones. A browser lets a page sound only once somebody has touched it.
     sound() {
-      if (this.muted) return;
+      if (this.muted || !this.speaks) return;
       this.$options.audio ??= new AudioContext();
       const audio = this.$options.audio;
       this.blocked = audio.state === "suspended";
@@ -130,7 +144,10 @@ export default {
       }
     },
     turn() {
-      this.theme = window.strataTheme();
+      window.strataTheme();
+    },
+    dress() {
+      this.theme = document.documentElement.dataset.theme;
     },
   },
   template: `
@@ -147,7 +164,7 @@ export default {
         <button class="button quiet" type="button" :aria-pressed="muted" @click="mute">
           {{ muted ? "Sound is off" : "Sound is on" }}</button>
         <button class="button quiet" type="button" @click="turn">
-          {{ theme === "dark" ? "Light" : "Dark" }}</button>
+          {{ theme === "dark" ? "Light look" : "Dark look" }}</button>
         <details>
           <summary>{{ email }}</summary>
           <div class="menu">

@@ -15,7 +15,8 @@ export default {
     step: 0,
     name: "",
     sender: "",
-    input: "",
+    input: "", // the number of one of the sender's, "test", or "uri"
+    uri: "",
     codec: "h264",
     bitrate: 5000,
     group: 2,
@@ -27,6 +28,10 @@ export default {
     links: 2,
     slate: true,
     preview: false,
+    slateFile: "",
+    alarmBelow: "",
+    slateBelow: "",
+    backAbove: "",
     choices: null,
     findings: null,
     problem: "",
@@ -49,17 +54,24 @@ export default {
         links: this.links,
         record: this.record,
         preview: this.preview,
-        slate: this.slate ? "on" : "off",
+        slate: this.slate ? this.slateFile.trim() || "on" : "off",
         encoder: {
           codec: this.codec,
           bitrate_kbps: this.bitrate || 5000,
           keyint_max: Math.min(1000, Math.max(1, Math.round(this.group * this.fps) || 1)),
         },
       };
+      if (this.alarmBelow || this.slateBelow || this.backAbove)
+        asked.policy = {
+          alarm_below_kbps: this.alarmBelow || null,
+          slate_below_kbps: this.slateBelow || null,
+          back_above_kbps: this.backAbove || Math.max(this.alarmBelow, this.slateBelow),
+        };
       if (!this.ours) return asked;
       asked.sender_id = this.sender;
       if (this.input === "test") asked.source = { mode: "test" };
-      else if (this.input) asked.source = { mode: "v4l2", device: this.input };
+      else if (this.input === "uri") asked.source = { mode: "uri", uri: this.uri.trim() };
+      else if (this.input) asked.source = this.ours.inputs[this.input].source;
       return asked;
     },
     errors() {
@@ -172,9 +184,13 @@ export default {
             <template v-if="ours">
               <label for="input">Its input</label>
               <select id="input" v-model="input"><option value="">The first one that it has</option>
-                <option v-for="each in ours.inputs" :key="each.device" :value="each.device">
+                <option v-for="(each, at) in ours.inputs" :key="at" :value="String(at)">
                   {{ each.name }}</option>
+                <option value="uri">An address in its network</option>
                 <option value="test">A test picture</option></select>
+              <template v-if="input === 'uri'"><label for="uri">Address</label>
+                <input id="uri" v-model="uri" type="text" autocomplete="off" spellcheck="false"
+                  maxlength="2048" required placeholder="rtsp://192.168.1.20/1"></template>
             </template>
             <fieldset class="fields"><legend>{{ ours ? "Its encoder is set to"
               : "The encoder is set to (so that it can be checked)" }}</legend>
@@ -222,6 +238,19 @@ export default {
                 HLS<small>Some seconds behind; for those who should see it before the
                 platforms</small></span></label>
             </fieldset>
+            <details><summary>More options</summary><fieldset class="fields">
+              <legend>When too little arrives, for three seconds</legend>
+              <span><label for="alarm-below">Alarm below … kb/s</label><input id="alarm-below"
+                v-model.number="alarmBelow" type="number" min="1" max="1000000"></span>
+              <span><label for="slate-below">Slate below … kb/s</label><input id="slate-below"
+                v-model.number="slateBelow" type="number" min="1" max="1000000"></span>
+              <span><label for="back-above">Back above … kb/s</label><input id="back-above"
+                v-model.number="backAbove" type="number" min="1" max="1000000"></span>
+              </fieldset>
+              <label for="slate-file">A slate of your own</label><input id="slate-file"
+                v-model="slateFile" maxlength="200" autocomplete="off" :disabled="!slate"
+                placeholder="A picture or movie in the media folder, such as pause.png">
+            </details>
             <div role="status" class="findings">
               <p v-if="!findings && !problem" class="note">Checking what would not work …</p>
               <p v-else-if="findings && !findings.length" class="done">Nothing is known to stand in

@@ -1,6 +1,7 @@
 // One stream: how it is, how it was, and what can be done with it.
 import chart, { COLOURS } from "/look/chart.js";
 import panel, { moment, rate, span, time } from "/look/panel.js";
+import player from "/look/player.js";
 
 const RANGES = [
   { key: 300, text: "5 min" },
@@ -14,7 +15,7 @@ const mega = (value) => (value === null || value === undefined ? null : value / 
 
 export default {
   mixins: [panel],
-  components: { chart },
+  components: { chart, player },
   props: { mayOperate: Boolean },
   emits: ["ask"],
   data: () => ({
@@ -47,11 +48,14 @@ export default {
       for (const point of this.points) Object.keys(point.links).forEach((port) => found.add(port));
       return [...found].sort((a, b) => a - b);
     },
+    ways() {
+      return Object.fromEntries(this.told.numbers.links.map((link) => [link.port, link.name ?? link.port]));
+    },
     charts() {
       const links = (of) =>
         this.ports.map((port, at) => ({
           key: port,
-          text: port,
+          text: this.ways[port] ?? port,
           colour: COLOURS[at % COLOURS.length],
           of: (point) => of(point.links[port]),
         }));
@@ -154,8 +158,8 @@ export default {
       if (!this.watching) return;
       this.watching = "";
       this.problem =
-        "The preview cannot be played here yet. It is there some seconds after the picture; Firefox " +
-        "cannot play it by itself: use Chromium, Chrome, Edge or Safari, or VLC.";
+        "The preview cannot be played right now. It is there some seconds after the picture; a " +
+        "browser that cannot show H.265 shows none of it.";
     },
     age() {
       return span((this.head.ended ?? this.now + this.ahead) - this.head.begun);
@@ -249,9 +253,8 @@ export default {
         <p v-if="problem" class="problem" role="alert">{{ problem }}</p>
 
         <div class="top">
-          <div><div class="picture big"><video v-if="watching" ref="video" :src="watching" controls
-              autoplay muted playsinline :aria-label="'The preview of ' + head.name"
-              @error="unwatchable"></video>
+          <div><div class="picture big"><player v-if="watching" :src="watching"
+              :label="'The preview of ' + head.name" @unplayable="unwatchable"/>
             <img v-else-if="head.picture && picture" :src="picture"
               :alt="'What is on the air now, of ' + head.name">
             <span v-else>{{ head.picture ? "" : "Nothing to be seen" }}</span></div>
@@ -280,11 +283,12 @@ export default {
         <div class="pair">
           <section aria-labelledby="links"><h2 id="links">Links</h2>
             <div class="scroll" tabindex="0" role="group" aria-label="Table of links"><table v-if="told.numbers.links.length">
-              <thead><tr><th scope="col">Port</th><th scope="col">State</th><th scope="col">Share</th>
+              <thead><tr><th scope="col">Link</th><th scope="col">State</th><th scope="col">Share</th>
                 <th scope="col">Bitrate</th><th scope="col">Round trip</th>
                 <th scope="col">Last packet</th></tr></thead>
               <tbody><tr v-for="link in told.numbers.links" :key="link.port">
-                <th scope="row">{{ link.port }}</th>
+                <th scope="row">{{ link.name ?? link.port }}
+                  <small v-if="link.name">port {{ link.port }}</small></th>
                 <td :class="['state', link.tone]">{{ link.word }}</td><td>{{ link.share }} %</td>
                 <td>{{ rate(link.kbps) }}</td>
                 <td>{{ link.rtt === null ? "–" : link.rtt + " ms" }}</td>

@@ -197,11 +197,11 @@ export default {
           </div>
           <table class="links" v-if="numbers[id]?.links.length">
             <caption class="hidden">Links of {{ head.name }}</caption>
-            <thead class="hidden"><tr><th scope="col">Port</th><th scope="col">State</th>
+            <thead class="hidden"><tr><th scope="col">Link</th><th scope="col">State</th>
               <th scope="col">Share</th><th scope="col">Round trip</th>
               <th scope="col">Last packet</th></tr></thead>
             <tbody><tr v-for="link in numbers[id].links.slice(0, 3)" :key="link.port">
-              <th scope="row">{{ link.port }}</th>
+              <th scope="row">{{ link.name ?? link.port }}</th>
               <td :class="['state', link.tone]">{{ link.word }}</td>
               <td>{{ link.share }} %</td>
               <td>{{ link.rtt === null ? "–" : link.rtt + " ms" }}</td>
