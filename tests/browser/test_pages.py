@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from support.control import EMAIL, PASSWORD, Place, StrataUp, place
 from support.media import RistSender
 from support.nginx import Nginx
 from support.pages import Visitor, chromium, visitor
+from support.sender import Sender
 from support.udp_relay import UdpRelay, never
 
 FIRST, SECOND = "canary-first-key", "canary-second-key"
@@ -156,6 +158,56 @@ async def test_a_broadcast_is_watched_changed_and_stopped(
         await expect(page.get_by_text("Nothing is on the air.")).to_be_visible()
         log = "".join(path.read_text(errors="replace") for path in here.folder.rglob("*.log"))
         assert "canary-first" not in log
+
+
+async def test_a_box_is_let_in_and_put_on_the_air(
+    here: Place, browser: Browser, tmp_path: Path, shots: Path
+) -> None:
+    async with (
+        Nginx(tmp_path / "nginx") as nginx,
+        StrataUp(here, environment=PRIVATE) as one,
+        visitor(browser, one.url) as me,
+    ):
+        await me.log_in()
+        page = me.page
+        await me.go("/senders")
+        await page.get_by_role("button", name="Add a sender").click()
+        await page.get_by_role("dialog").get_by_label("Name").fill("The van")
+        await page.get_by_role("dialog").get_by_role("button", name="Add a sender").click()
+        lines = await page.get_by_label("For its settings", exact=True).text_content()
+        environment = dict(line.split("=", 1) for line in (lines or "").splitlines())
+        box = Sender(tmp_path, "https://not-told-yet.invalid")
+        box.start(environment)
+        try:
+            await page.get_by_role("button", name="I have it").click()
+            await expect(page.get_by_role("cell", name="Connected")).to_be_visible()
+            await page.get_by_role("link", name="Start", exact=True).click()
+            await page.get_by_label("Name", exact=True).fill("Regatta")
+            await page.get_by_role("radio", name="The van").check()
+            await page.get_by_label("Its input").select_option("A test picture")
+            await page.get_by_label("kb/s").fill("1200")
+            await page.get_by_role("button", name="Next: to where").click()
+            await page.get_by_label("Address 1").fill(nginx.url(FIRST))
+            await page.get_by_role("button", name="Next: how").click()
+            await page.get_by_role("button", name="Start the broadcast").click()
+            clicked = time.monotonic()
+            await expect(page.get_by_text("On the air", exact=True)).to_have_count(2)
+            await expect(page.get_by_role("img", name="What is on the air now")).to_be_visible()
+            await expect(page.get_by_role("img", name="Bitrate, now")).to_have_accessible_name(
+                re.compile(r"In \d\.\d\d Mb/s")
+            )
+            assert time.monotonic() - clicked < LIVE_MS / 1000
+            links = page.get_by_role("region", name="Links").get_by_role("row")
+            await expect(links.filter(has_text="Up")).to_have_count(2)
+            await me.shoot(shots, "stream-of-a-box")
+            await me.go("/senders")
+            await expect(page.get_by_role("link", name="Regatta")).to_be_visible()
+            await me.shoot(shots, "senders-on-the-air")
+            assert await box.end() == 0
+        finally:
+            await box.child.__aexit__()
+        await me.go("/")
+        await expect(page.get_by_text("Viewers see the slate").first).to_be_visible()
 
 
 async def test_a_viewer_sees_and_changes_nothing(

@@ -97,7 +97,8 @@ class Visitor:
             await self.page.set_viewport_size({"width": width, "height": height})
             for scheme in ("dark", "light"):
                 await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-                await self.page.screenshot(path=folder / f"{name}-{size}-{scheme}.png")
+                path = folder / f"{name}-{size}-{scheme}.png"
+                await self.page.screenshot(path=path, full_page=True)
                 problems = await self.grave_faults()
                 assert problems == [], f"{name}, {size}, {scheme}: {problems}"
             wide = await self.page.evaluate("document.documentElement.scrollWidth")

@@ -47,7 +47,8 @@ def line(event: tables.Event, me: str) -> dict[str, Any]:
 def _state(data: Data) -> Told:
     to = data.get("to")
     if to in ("ended", "failed"):
-        reason = words.REASONS.get(data.get("reason", ""), data.get("reason", ""))
+        code = str(data.get("reason") or "")
+        reason = words.REASONS.get(code, code)
         head = "The broadcast failed" if to == "failed" else "The broadcast has ended"
         detail = str(data.get("detail") or "")
         more = f" ({detail})" if detail.casefold() not in ("", reason.casefold()) else ""

@@ -164,8 +164,9 @@ def link_names(told: agent.StreamStats | None, before: Mapping[int, str]) -> dic
     """
     now: dict[int, list[str]] = {}
     for each in told.links if told is not None else ():
-        if each.port is not None:
-            now.setdefault(each.port, []).append(each.interface or each.id)
+        name = each.interface or ("" if each.id.isdigit() else each.id)
+        if each.port is not None and name:
+            now.setdefault(each.port, []).append(name)
     return {**before, **{port: " and ".join(found) for port, found in now.items()}}
 
 
@@ -241,9 +242,10 @@ def _forwards(view: View, names: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_gravity(item: tuple[Key, str]) -> tuple[bool, str, str]:
+def _by_gravity(item: tuple[Key, str]) -> tuple[bool, int, str]:
     key = item[0]
-    return not words.kind_of(key.kind).grave, key.kind, f"{key.forward}{key.port}"
+    is_grave = words.kind_of(key.kind).grave
+    return not is_grave, words.cause(key.kind), f"{key.kind}{key.forward}{key.port}"
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -59,6 +59,7 @@ class Wall(Panel, component="parts/wall.js"):
             self._tell(id, entries[id], told)
         self._sent = {id: self._sent[id] for id in shown}
         told["seen"] = self.seat.platform.streams.can_start
+        told["rows"] = [self.first, self.count]
         told["at"] = round(time.time() * 1000)
         return told
 

@@ -131,6 +131,9 @@ KINDS: Final[dict[str, Kind]] = {
         grave=True,
     ),
 }
+"""Causes before what follows from them."""
+
+_RANKS: Final = {kind: rank for rank, kind in enumerate(KINDS)}
 
 OTHER: Final = Kind(
     "Something is wrong", "It is not known what viewers see.", "Look at the stream's events."
@@ -139,6 +142,11 @@ OTHER: Final = Kind(
 
 def kind_of(kind: str) -> Kind:
     return KINDS.get(kind, OTHER)
+
+
+def cause(kind: str) -> int:
+    """The smaller, the earlier: what follows from something else comes after it."""
+    return _RANKS.get(kind, len(_RANKS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def test_what_is_grave_comes_first_and_too_much_is_counted() -> None:
     assert len(head["troubles"]) == rows.TROUBLES_SHOWN
     assert head["more"] == 9 - rows.TROUBLES_SHOWN
     assert all(each["grave"] for each in head["troubles"])
+    assert [each["kind"] for each in head["troubles"]][:2] == ["slate", "forward_failed"]
 
 
 def test_a_link_that_is_silent_is_told_before_it_counts_as_down() -> None:
@@ -58,6 +59,7 @@ def test_links_are_called_what_the_sender_calls_them() -> None:
             agent.LinkStats("2", "wwan1", port=15002),
             agent.LinkStats("default", port=15002),
             agent.LinkStats("4", "of an earlier release"),
+            agent.LinkStats("5", port=15006),
         ],
     )
     names = rows.link_names(told, {15000: "eth0", 15004: "usb0"})

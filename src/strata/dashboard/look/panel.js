@@ -10,6 +10,7 @@ function listen() {
   listens = true;
   window.socket.on("strata", ({ panel, what, data }) => all.get(panel)?.take(what, data));
   window.socket.on("connect", () => all.forEach((panel) => panel.connected()));
+  window.socket.on("disconnect", () => all.forEach((panel) => panel.forget()));
   return true;
 }
 
@@ -54,6 +55,13 @@ export default {
       if (!asked) return;
       if (problem) asked.reject(new Error(problem));
       else asked.resolve(result);
+    },
+    // Answers to what was asked before the connection broke do not come any more.
+    forget() {
+      const asked = [...this.$options.asked.values()];
+      this.$options.asked.clear();
+      const lost = new Error("The connection broke before the answer came. Look whether it was done.");
+      asked.forEach(({ reject }) => reject(lost));
     },
     take(what, data) {
       this.heardAt = this.now = Date.now();

@@ -98,12 +98,16 @@ export default {
       <p v-if="problem" class="problem" role="alert">{{ problem }}</p>
       <p v-if="rows && !rows.length" class="nothing">{{ spec.empty }}</p>
       <div v-if="rows && rows.length" class="scroll" tabindex="0" role="group"
-        :aria-label="'Table: ' + spec.title"><table>
-        <thead><tr><th v-for="column in spec.columns" :key="column.key" scope="col">{{ column.text }}</th>
-          <th v-if="spec.acts.length" scope="col"><span class="hidden">What can be done</span></th>
+        :aria-label="'Table: ' + spec.title"><table class="cards" role="table">
+        <thead role="rowgroup"><tr role="row">
+          <th v-for="column in spec.columns" :key="column.key" scope="col" role="columnheader">
+            {{ column.text }}</th>
+          <th v-if="spec.acts.length" scope="col" role="columnheader">
+            <span class="hidden">What can be done</span></th>
         </tr></thead>
-        <tbody><tr v-for="row in rows" :key="row.id">
-          <td v-for="(column, at) in spec.columns" :key="column.key">
+        <tbody role="rowgroup"><tr v-for="row in rows" :key="row.id" role="row">
+          <td v-for="(column, at) in spec.columns" :key="column.key" role="cell"
+            :data-what="column.text">
             <template v-for="cell in [row.cells[column.key]]" :key="column.key">
               <span v-if="cell.kind === 'state'" :class="['state', cell.tone]">{{ cell.text }}</span>
               <time v-else-if="cell.kind === 'moment'">{{ cell.at ? moment(cell.at) : cell.text }}</time>
@@ -115,7 +119,7 @@ export default {
               <span v-else>{{ cell.text }}</span>
               <small v-if="cell.more">{{ cell.more }}</small>
             </template></td>
-          <td v-if="spec.acts.length" class="do">
+          <td v-if="spec.acts.length" class="do" role="cell">
             <button v-for="act in acts(row)" :key="act.key" class="button" type="button"
               :disabled="!!busy" :aria-label="act.text + ': ' + Object.values(row.cells)[0].text"
               @click="begin(act, row)">{{ act.text }}</button></td>

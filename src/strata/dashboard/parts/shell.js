@@ -164,7 +164,7 @@ export default {
         <button class="button quiet" type="button" :aria-pressed="muted" @click="mute">
           {{ muted ? "Sound is off" : "Sound is on" }}</button>
         <button class="button quiet" type="button" @click="turn">
-          {{ theme === "dark" ? "Light look" : "Dark look" }}</button>
+          {{ theme === "dark" ? "Light" : "Dark" }}<span class="wide">&nbsp;look</span></button>
         <details>
           <summary>{{ email }}</summary>
           <div class="menu">

@@ -282,7 +282,7 @@ export default {
 
         <div class="pair">
           <section aria-labelledby="links"><h2 id="links">Links</h2>
-            <div class="scroll" tabindex="0" role="group" aria-label="Table of links"><table v-if="told.numbers.links.length">
+            <div class="scroll" tabindex="0" role="group" aria-label="Table of links"><table class="links-now" v-if="told.numbers.links.length">
               <thead><tr><th scope="col">Link</th><th scope="col">State</th><th scope="col">Share</th>
                 <th scope="col">Bitrate</th><th scope="col">Round trip</th>
                 <th scope="col">Last packet</th></tr></thead>
@@ -299,24 +299,30 @@ export default {
           </section>
           <section aria-labelledby="forwards"><h2 id="forwards">Destinations</h2>
             <div class="scroll" tabindex="0" role="group"
-              aria-label="Table of destinations"><table v-if="head.forwards.length">
-              <thead><tr><th scope="col">Where</th><th scope="col">State</th><th scope="col">Bitrate</th>
-                <th scope="col">Connected anew</th><th scope="col">Pictures left out</th>
-                <th scope="col" v-if="mayOperate && told.runs"><span class="hidden">Change</span></th>
+              aria-label="Table of destinations"><table v-if="head.forwards.length" class="cards" role="table">
+              <thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Where</th>
+                <th scope="col" role="columnheader">State</th>
+                <th scope="col" role="columnheader">Bitrate</th>
+                <th scope="col" role="columnheader">Connected anew</th>
+                <th scope="col" role="columnheader">Pictures left out</th>
+                <th scope="col" role="columnheader" v-if="mayOperate && told.runs">
+                  <span class="hidden">Change</span></th>
               </tr></thead>
-              <tbody><template v-for="forward in head.forwards" :key="forward.id"><tr>
-                <th scope="row">{{ forward.name }}</th>
-                <td :class="['state', forward.tone]">{{ forward.word }}</td>
-                <td>{{ rate(forward.kbps) }}</td><td>{{ forward.reconnects ?? "–" }}</td>
-                <td>{{ forward.dropped ?? "–" }}</td>
-                <td v-if="mayOperate && told.runs" class="do">
+              <tbody role="rowgroup"><template v-for="forward in head.forwards" :key="forward.id">
+                <tr role="row">
+                <th scope="row" role="rowheader" data-what="Where">{{ forward.name }}</th>
+                <td role="cell" data-what="State" :class="['state', forward.tone]">{{ forward.word }}</td>
+                <td role="cell" data-what="Bitrate">{{ rate(forward.kbps) }}</td>
+                <td role="cell" data-what="Connected anew">{{ forward.reconnects ?? "–" }}</td>
+                <td role="cell" data-what="Pictures left out">{{ forward.dropped ?? "–" }}</td>
+                <td v-if="mayOperate && told.runs" class="do" role="cell">
                   <button class="button" type="button" :disabled="!!busy"
                     :aria-label="'Replace ' + forward.name" @click="open('replace', forward)">Replace</button>
                   <button class="button" type="button" :disabled="!!busy"
                     :aria-label="'Remove ' + forward.name" @click="sure('remove', forward)">Remove</button>
                 </td></tr>
-                <tr v-if="forward.message && forward.tone !== 'good'" class="more">
-                  <td colspan="6">{{ forward.message }}</td></tr></template></tbody>
+                <tr v-if="forward.message && forward.tone !== 'good'" class="more" role="row">
+                  <td colspan="6" role="cell">{{ forward.message }}</td></tr></template></tbody>
             </table></div>
             <p v-if="!head.forwards.length" class="note">It leads nowhere.</p>
             <button v-if="mayOperate && told.runs" class="button" type="button" :disabled="!!busy"

@@ -100,6 +100,9 @@ export default {
       this.counts = told.counts;
       this.seen = told.seen;
       this.ahead = told.at - Date.now();
+      const [first, count] = told.rows;
+      // It does not know which rows are shown: what was asked last has got lost.
+      if (first !== this.first || count !== this.count) this.look();
       if (told.order) {
         this.order = told.order;
         this.$nextTick(this.place);
