@@ -54,7 +54,8 @@ async def running(platform: Platform, app: FastAPI) -> AsyncIterator[None]:
     """Serves the pages beside the API, at what the API does not know."""
     behind = _prepared()
     overview = Overview(platform)
-    app.mount("/", Door(platform, overview, behind))
+    # Not mounted: a mount would take what the API has under another method for its own.
+    app.router.default = Door(platform, overview, behind)
     overview.start()
     try:
         async with behind.router.lifespan_context(behind):

@@ -124,8 +124,7 @@ export default {
       }
     },
     on_tick(told) {
-      if (!this.told) return;
-      if (told.gone) {
+      if (!this.told || told.gone) {
         this.connected();
         return;
       }
