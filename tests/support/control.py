@@ -325,12 +325,16 @@ class StrataUp:
 
 
 class GivenSender(RistSender):
-    """ristsender started with the line that the API gave, as it is, and fed by ffmpeg."""
+    """ristsender started with the line that the API gave, as it is, and fed by ffmpeg.
 
-    def __init__(self, folder: Path, command: str) -> None:
+    Args:
+        port: where the line has it listen.
+    """
+
+    def __init__(self, folder: Path, command: str, port: int = SENDER_PORT) -> None:
         super().__init__(folder, (), None)
         self._command = shlex.split(command)
-        self._port = SENDER_PORT
+        self._port = port
 
     async def __aenter__(self) -> Self:
         port = self._port

@@ -6,15 +6,14 @@ those alone.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import segno
 
-from strata.control.api.streams import sender_command
+from strata.control.api.streams import AES_BITS, sender_command, with_key
 from strata.secrets import Secret
-
-AES: Final = 256
 
 
 def recipe(urls: Sequence[str], psk: Secret, buffer_ms: int) -> dict[str, Any]:
@@ -23,18 +22,18 @@ def recipe(urls: Sequence[str], psk: Secret, buffer_ms: int) -> dict[str, Any]:
     Args:
         urls: one for each link, without the key.
     """
-    whole = [with_key(url, psk) for url in urls]
+    whole = [with_key(url, psk, buffer_ms) for url in urls]
     return {
         "addresses": list(urls),
         "psk": psk.reveal(),
         "facts": [
             ["Protocol", "RIST, main profile"],
-            ["Encryption", f"AES-{AES}, pre-shared key"],
+            ["Encryption", f"AES-{AES_BITS}, pre-shared key"],
             ["Recovery buffer", f"{buffer_ms} ms"],
             ["Contents", "MPEG-TS: H.264 or H.265, and AAC; a key frame each 2 s"],
         ],
-        "ristsender": sender_command(list(urls), psk),
-        "ffmpeg": f"ffmpeg -re -i INPUT -c copy -f mpegts '{whole[0]}'",
+        "ristsender": sender_command(list(urls), psk, buffer_ms),
+        "ffmpeg": f"ffmpeg -re -i INPUT -c copy -f mpegts {shlex.quote(whole[0])}",
         "obs": whole[0],
         "codes": [
             {"address": url, "image": code(text)} for url, text in zip(urls, whole, strict=True)
@@ -50,11 +49,6 @@ def enrollment(control: str, token: Secret) -> str:
     """
     told = {"CONTROL": control, "ENROLLMENT_TOKEN": token.reveal()}
     return "\n".join(f"STRATA_SENDER_{name}={value}" for name, value in told.items())
-
-
-def with_key(url: str, psk: Secret) -> str:
-    """As programs that are built on librist take it."""
-    return f"{url}?secret={psk.reveal()}&aes-type={AES}"
 
 
 def code(text: str) -> str:

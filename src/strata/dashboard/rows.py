@@ -138,7 +138,7 @@ def numbers(stats: Stats | None, names: Names) -> Numbers:
 
 
 def link(stats: LinkStats, names: Names) -> dict[str, Any]:
-    said = words.LINKS[stats.state]
+    said = words.LINKS[stats.state] if stats.received else words.NO_LINK_YET
     return {
         "port": stats.port,
         "name": names.links.get(stats.port),

@@ -229,6 +229,9 @@ LINKS: Final[dict[str, Said]] = {
     "down": Said("bad", "Down"),
 }
 
+NO_LINK_YET: Final = Said("wait", "Nothing yet")
+"""Of a port that nobody has sent to."""
+
 REASONS: Final[dict[str, str]] = {
     "user_stop": "Stopped on request",
     "eos": "The sender ended it",

@@ -239,6 +239,14 @@ class LinkStats(msgspec.Struct, frozen=True):
 
 
 class ForwardStats(msgspec.Struct, frozen=True):
+    """One forward, over all its connections.
+
+    ``bitrate_kbps`` is what the destination took. Where media goes out as it comes, that is
+    since the ``stats`` before. HLS is taken a segment at a time, so there it is the average
+    over the last two segments, of fewer right after the start, and 0 when none has been taken
+    for as long as three last. ``bytes`` is the exact total of what was taken.
+    """
+
     forward: str
     kind: str
     state: ForwardState
@@ -274,8 +282,9 @@ class Line(msgspec.Struct, frozen=True):
 class Stats(msgspec.Struct, tag_field="event", tag="stats", frozen=True):
     """worker -> host, each ``--stats-interval-ms``: everything measured.
 
-    ``buffer_ms`` is the time that media spent in the recovery buffer, as librist measured
-    it over its last report; None until the first one.
+    ``bitrate_in_kbps`` is what came since the ``stats`` before, ``bitrate_out_kbps`` the sum of
+    the forwards' bitrates. ``buffer_ms`` is the time that media spent in the recovery buffer,
+    as librist measured it over its last report; None until the first one.
     """
 
     bitrate_in_kbps: float

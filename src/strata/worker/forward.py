@@ -18,6 +18,7 @@ from strata.wire import worker as wire
 from strata.wire.forward_url import ForwardUrl
 from strata.wire.worker import ForwardState
 from strata.worker import kinds
+from strata.worker.average import Pieces
 from strata.worker.egress import Claim
 from strata.worker.flow import Flow
 from strata.worker.output import Feed, Output
@@ -117,6 +118,11 @@ class Forward:
             before.live_s + self._live_now_s(),
             before.reconnects,
         )
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """How its connection hands media over in pieces, where it does."""
+        return self._output.pieces() if self._output is not None else None
 
     @property
     def progress_age_s(self) -> float | None:

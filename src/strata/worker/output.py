@@ -14,6 +14,7 @@ from typing import ClassVar, Final, Literal, TypeAlias
 from strata.errors import DestinationError, StrataError, UnsupportedMedia
 from strata.secrets import scrub
 from strata.wire.forward_url import ForwardUrl
+from strata.worker.average import Pieces
 from strata.worker.formats import Program
 from strata.worker.pipeline import Feeder, Pipeline
 from strata.worker.ts_keys import Packets
@@ -92,6 +93,11 @@ class Output(ABC):
     @abstractmethod
     def bytes_out(self) -> int:
         """Bytes that the destination has taken since the start."""
+
+    def pieces(self) -> Pieces | None:
+        """How it hands media over in pieces, so that its bitrate means nothing over less; None
+        where media goes out as it comes."""
+        return None
 
     def idle(self) -> str | None:
         """Why taking nothing is in order at the moment, or None where it is not."""

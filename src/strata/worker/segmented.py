@@ -15,6 +15,7 @@ from strata.errors import DestinationError, StrataError
 from strata.tasks import TaskGroup, in_thread
 from strata.wire.forward_url import ForwardUrl
 from strata.worker import ts_mux
+from strata.worker.average import Pieces
 from strata.worker.formats import Program
 from strata.worker.output import Output
 from strata.worker.playlist import Entry, Playlist
@@ -51,6 +52,8 @@ class Segmented(Output):
         self._is_ending = False
         self._is_over = True
         self._taken = 0
+        self._taken_s = 0.0
+        self._taken_at = time.monotonic()
         self._muxer = ts_mux.TsMuxer(program)
         self._segmenter = Segmenter(self.target_s(), program.video is not None)
         self._follows = False
@@ -108,9 +111,15 @@ class Segmented(Output):
     def bytes_out(self) -> int:
         return self._taken
 
-    def took(self, size: int) -> None:
-        """The destination has taken so many bytes."""
+    def pieces(self) -> Pieces:
+        length_s = max(self.target_s(), self._segmenter.limit_s or 0)
+        return Pieces(length_s, self._taken_at, self._taken_s)
+
+    def took(self, size: int, duration_s: float) -> None:
+        """The destination has taken a segment, and so many bytes with it."""
         self._taken += size
+        self._taken_s += duration_s
+        self._taken_at = time.monotonic()
 
     def _enqueue(self, segment: Segment) -> None:
         waiting = self._waiting

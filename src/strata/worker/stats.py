@@ -10,13 +10,15 @@ from typing import Any
 
 from strata.rist import Counters, LinkCounters
 from strata.wire import worker as wire
+from strata.worker.average import Average
 from strata.worker.forward import Forward
 from strata.worker.hub import Hub
 from strata.worker.links import LinkWatch, Verdict
 
 
 class StatsMeter:
-    """Turns totals into rates over the time since the last call of :meth:`measure`.
+    """Turns totals into rates: over the time since the last call of :meth:`measure`, and of
+    forwards as :mod:`strata.worker.average` says.
 
     Attributes:
         links: what the reports say of the links.
@@ -28,6 +30,7 @@ class StatsMeter:
         self._last_at = self._started_at
         self._last_cpu_s = _cpu_s()
         self._last: dict[str, int] = {}
+        self._averages: dict[str, Average] = {}
         self._buffer_ms: float | None = None
         self._recovered = 0
         self._late = 0
@@ -51,7 +54,11 @@ class StatsMeter:
         now = time.monotonic()
         passed_s = max(now - self._last_at, 1e-3)
         cpu_s = _cpu_s()
-        forwards = [self._forward(forward, passed_s) for forward in all_forwards]
+        self._averages = {
+            forward.id: self._averages.get(forward.id) or Average(self._last_at)
+            for forward in all_forwards
+        }
+        forwards = [self._forward(forward, now) for forward in all_forwards]
         link_bytes = [self._since(f"link-{link.port}", link.bytes) for link in counters.links]
         stats = wire.Stats(
             bitrate_in_kbps=_kbps(self._since("in", counters.bytes), passed_s),
@@ -93,14 +100,15 @@ class StatsMeter:
             quality_percent=round(100.0 * counters.packets / due, 3) if due else 100.0,
         )
 
-    def _forward(self, forward: Forward, passed_s: float) -> wire.ForwardStats:
+    def _forward(self, forward: Forward, now: float) -> wire.ForwardStats:
         age_s = forward.progress_age_s
         totals = forward.totals
+        kbps = self._averages[forward.id].kbps(totals.bytes, now, forward.pieces)
         return wire.ForwardStats(
             forward=forward.id,
             kind=forward.url.kind,
             state=forward.state,
-            bitrate_kbps=_kbps(self._since(forward.id, totals.bytes), passed_s),
+            bitrate_kbps=round(kbps, 1),
             bytes=totals.bytes,
             dropped_frames=totals.dropped,
             reconnects=totals.reconnects,

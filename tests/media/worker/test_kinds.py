@@ -16,7 +16,7 @@ from support.ports import free_tcp_port, free_udp_port
 from support.put_server import PutServer
 from support.srt import srt_receiver
 from support.tls import Certificates
-from support.worker import PSK, WorkerProcess
+from support.worker import PSK, Event, WorkerProcess
 
 KEY = "stream-key-of-the-tests"
 PASSPHRASE = "correct-horse-battery"
@@ -182,6 +182,7 @@ async def test_hls_on_disk_is_served_by_nginx_and_goes_on_after_a_restart(
                         tmp_path / "player.log",
                     )
                 await sender.sent()
+                is_even(worker.client.events)
                 await asyncio.sleep(DELIVERED_S)
                 if is_killed:
                     os.kill(worker.pid, 9)
@@ -201,6 +202,17 @@ async def test_hls_on_disk_is_served_by_nginx_and_goes_on_after_a_restart(
     assert not list(folder.glob(".*"))
     assert await decode_errors(tmp_path / "seen.ts") == ""
     assert "corrupt" not in player.said()
+
+
+def is_even(events: list[Event]) -> None:
+    """What an HLS forward is said to send is the stream, from its first segment on."""
+    told = [
+        (each["forwards"][0]["bitrate_kbps"], each["bitrate_in_kbps"])
+        for each in events
+        if each["event"] == "stats" and each["forwards"][0]["bytes"]
+    ]
+    assert len(told) >= 5
+    assert [pair for pair in told if not 0.6 <= pair[0] / pair[1] <= 1.4] == []
 
 
 async def test_a_browser_plays_the_playlist_from_its_first_picture_to_its_last(

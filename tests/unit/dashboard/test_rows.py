@@ -84,6 +84,8 @@ def test_numbers() -> None:
     up, down = told["links"]
     assert (up["rtt"], up["age"], up["word"], up["kbps"]) == (42, 0.0, "Up", 2500)
     assert (down["rtt"], down["age"], down["tone"]) == (None, 9.0, "bad")
+    unused = rows.numbers(stats(link(15002, "down", None, received=0)), NAMELESS)["links"]
+    assert [(each["tone"], each["word"]) for each in unused] == [("wait", "Nothing yet")]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from strata.rist import Counters, LinkCounters, Mark
 from strata.wire.forward_url import ForwardUrl
 from strata.worker import intake, kinds
 from strata.worker import worker as worker_module
+from strata.worker.average import Pieces
 from strata.worker.formats import AudioFormat, Format, Program, VideoFormat
 from strata.worker.output import Output
 from strata.worker.ts_keys import Packets
@@ -192,6 +193,7 @@ class FakeOutput(Output):
         self.on_end = on_end
         self.taken = 0
         self.waits: str | None = None
+        self.cut: Pieces | None = None
         self.copied = 1
         self.units: list[AccessUnit] = []
         self.packets: list[Packets] = []
@@ -228,6 +230,9 @@ class FakeOutput(Output):
 
     def bytes_out(self) -> int:
         return self.taken
+
+    def pieces(self) -> Pieces | None:
+        return self.cut
 
     def idle(self) -> str | None:
         return self.waits

@@ -24,6 +24,7 @@ from strata.errors import (
 from strata.wire import forward_url
 from strata.wire.worker import ForwardState
 from strata.worker import forward as forward_module
+from strata.worker.average import Pieces
 from strata.worker.egress import Claim
 from strata.worker.flow import Flow
 from strata.worker.formats import Program
@@ -322,10 +323,14 @@ async def test_the_numbers_go_on_over_a_reconnection() -> None:
     case = Case()
     first = await case.live()
     first.dropped = 3
+    assert case.forward.pieces is None
+    first.cut = Pieces(2.0, 1000.0, 2.0)
+    assert case.forward.pieces is first.cut
     await asyncio.sleep(10)
     first.taken = 2000
     first.on_end(UNREACHABLE)
     await case.state("retrying")
+    assert case.forward.pieces is None
     assert case.forward.totals.bytes == 2000
     assert case.forward.totals.dropped == 3
     assert case.forward.totals.live_s == pytest.approx(10, abs=1.1)

@@ -11,6 +11,7 @@ from strata.rist import Counters, LinkCounters
 from strata.wire import forward_url
 from strata.wire import worker as wire
 from strata.worker import stats as stats_module
+from strata.worker.average import Pieces
 from strata.worker.formats import AudioFormat, Program
 from strata.worker.forward import Forward, Totals
 from strata.worker.hub import Hub
@@ -42,6 +43,7 @@ class FakeForward:
     id = "fwd_1"
     url = forward_url.parse("rtmp://host/app/key")
     state = "live"
+    pieces: Pieces | None = None
     progress_age_s: float | None = 0.256
 
     def __init__(self) -> None:
@@ -191,6 +193,20 @@ def test_a_forward(clock: Clock, hub: FakeHub) -> None:
     forward.progress_age_s = None
     [later] = measure(meter, counters(), hub, forward).forwards
     assert (later.bitrate_kbps, later.bytes, later.last_progress_age_s) == (0.0, 125_000, None)
+
+
+def test_a_forward_in_pieces_is_averaged_over_them(clock: Clock, hub: FakeHub) -> None:
+    meter = StatsMeter()
+    forward = FakeForward()
+    found = []
+    for _ in range(8):
+        clock.now_s += 1.0
+        if clock.now_s % 2.0 == 0.0:
+            forward.totals.bytes += 250_000
+            forward.pieces = Pieces(2.0, clock.now_s, clock.now_s - 1000.0)
+        found.append(measure(meter, counters(), hub, forward).bitrate_out_kbps)
+    assert found == [0.0, *[1000.0] * 7]
+    assert measure(meter, counters(), hub).bitrate_out_kbps == 0.0
 
 
 def test_the_forwards_add_up(clock: Clock, hub: FakeHub) -> None:

@@ -28,6 +28,7 @@ FORWARDS_MAX = 16
 LINKS_MAX = 8
 LIMIT_MAX = 1000
 KBPS_MAX = 1_000_000
+AES_BITS = 256
 
 
 class PolicyIn(Body):
@@ -209,17 +210,26 @@ class StartedOut(StreamOut):
     sender_command: str | None
 
     @classmethod
-    def started(cls, view: View, host: Host) -> StartedOut:
+    def started(cls, view: View, host: Host, buffer_ms: int) -> StartedOut:
         fields = _stream(view, host)
         if view.psk is None:
             return cls(**fields, psk=None, sender_command=None)
-        command = sender_command(fields["receive_urls"], view.psk)
+        command = sender_command(fields["receive_urls"], view.psk, buffer_ms)
         return cls(**fields, psk=view.psk.reveal(), sender_command=command)
 
 
-def sender_command(urls: list[str], psk: Secret) -> str:
+def with_key(url: str, psk: Secret, buffer_ms: int) -> str:
+    """As programs that are built on librist take it.
+
+    Without ``buffer`` they keep packets for a second or two, depending on the version, however
+    long the receiver would wait for a repair.
+    """
+    return f"{url}?secret={psk.reveal()}&aes-type={AES_BITS}&buffer={buffer_ms}"
+
+
+def sender_command(urls: list[str], psk: Secret, buffer_ms: int) -> str:
     """A line for any machine with rist-tools; MPEG-TS goes to its UDP port 5000."""
-    peers = ",".join(f"{url}?secret={psk.reveal()}&aes-type=256&weight=100" for url in urls)
+    peers = ",".join(f"{with_key(url, psk, buffer_ms)}&weight=100" for url in urls)
     return f"ristsender -p 1 -i {shlex.quote('udp://127.0.0.1:5000')} -o {shlex.quote(peers)}"
 
 
@@ -290,7 +300,7 @@ async def list_streams(
 async def start_stream(at: At, caller: Operator, body: StreamIn) -> StartedOut:
     """Answered when a sender may start, or, with ``sender_id``, when that has."""
     view = await at.streams.begin(caller, body.request())
-    return StartedOut.started(view, at.settings.host)
+    return StartedOut.started(view, at.settings.host, at.settings.worker.buffer_ms)
 
 
 @router.get("/{stream_id}")

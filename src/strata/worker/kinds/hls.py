@@ -53,7 +53,7 @@ class Hls(Segmented):
         first = playlist.entries[0].sequence - (KEPT_FOR_LISTS - 1) * playlist.length
         folder = _folder(self.url)
         await self._on_disk(lambda: _put(folder, entry.name, data, index, first))
-        self.took(len(data))
+        self.took(len(data), entry.duration_s)
 
     async def close(self, playlist: Playlist) -> None:
         if playlist.entries:

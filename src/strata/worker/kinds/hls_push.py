@@ -63,7 +63,7 @@ class HlsPush(Segmented):
         accepted = await self._upload(INDEX, index, INDEX_TYPE) and accepted
         self._is_only_received = not accepted
         if accepted:
-            self.took(len(data) + len(index))
+            self.took(len(data) + len(index), entry.duration_s)
 
     async def close(self, playlist: Playlist) -> None:
         if playlist.entries:

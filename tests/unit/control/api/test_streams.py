@@ -102,7 +102,7 @@ def test_where_senders_are_sent(name: str, wanted: list[str]) -> None:
 
 def test_the_line_for_a_sender_names_every_port_and_the_key() -> None:
     urls = ["rist://127.0.0.1:15000", "rist://127.0.0.1:15002"]
-    words = shlex.split(module.sender_command(urls, PSK))
+    words = shlex.split(module.sender_command(urls, PSK, 1500))
     assert words[:-1] == ["ristsender", "-p", "1", "-i", "udp://127.0.0.1:5000", "-o"]
     peers = [urlsplit(peer) for peer in words[-1].split(",")]
     assert [peer.netloc for peer in peers] == ["127.0.0.1:15000", "127.0.0.1:15002"]
@@ -110,6 +110,7 @@ def test_the_line_for_a_sender_names_every_port_and_the_key() -> None:
         assert parse_qs(peer.query) == {
             "secret": [PSK.reveal()],
             "aes-type": ["256"],
+            "buffer": ["1500"],
             "weight": ["100"],
         }
 
@@ -166,7 +167,8 @@ def test_a_stream_of_which_nothing_is_known_yet() -> None:
 
 def test_the_key_is_in_the_answer_to_a_start_only() -> None:
     view = View(stream(state="waiting"), Live(), [], PSK)
-    started = module.StartedOut.started(view, Host()).model_dump()
+    started = module.StartedOut.started(view, Host(), 1500).model_dump()
     assert started["psk"] == PSK.reveal()
     assert PSK.reveal() in started["sender_command"]
+    assert "&buffer=1500&" in started["sender_command"]
     assert PSK.reveal() not in module.StreamOut.of(view, Host()).model_dump_json()

@@ -214,6 +214,8 @@ async def test_segments_and_the_playlist_that_lists_them(tmp_path: Path) -> None
     ]
     assert made.bytes_out() == sum(map(len, files))
     assert made.dropped == 0
+    # The first is as short as can be, and of the last one only the first picture is there.
+    assert (made.pieces().length_s, made.pieces().media_s) == (2.0, 7.0)
 
 
 async def test_what_has_left_the_list_stays_for_as_long_as_a_list_is(tmp_path: Path) -> None:

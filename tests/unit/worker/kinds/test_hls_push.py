@@ -12,7 +12,7 @@ from strata.wire.forward_url import ForwardUrl
 from strata.worker import kinds
 from strata.worker.formats import Program
 from strata.worker.kinds import hls_push
-from strata.worker.kinds.hls_push import INDEX, TRIES_FOR_S, HlsPush, address_of
+from strata.worker.kinds.hls_push import INDEX, TARGET_S, TRIES_FOR_S, HlsPush, address_of
 from strata.worker.playlist import Entry, Playlist
 from support.virtual_time import Clock, in_virtual_time
 from unit.worker.fakes import VIDEO
@@ -118,8 +118,12 @@ def test_where_each_file_goes(url: str, index: str, segment: str) -> None:
 @in_virtual_time
 async def test_a_segment_is_uploaded_before_the_playlist_that_lists_it() -> None:
     made = output()
+    began = made.pieces()
+    assert (began.length_s, began.media_s) == (TARGET_S, 0.0)
     entry, playlist = listed()
     await made.deliver(b"media", entry, playlist)
+    assert made.pieces().media_s == entry.duration_s
+    assert made.pieces().taken_at > began.taken_at
     assert FakePutter.put_names == ["segment-100.ts", "index.m3u8"]
     assert made.bytes_out() == len(b"media") + len(playlist.render())
     assert made.idle() is None
