@@ -82,6 +82,7 @@ class Alerts:
         self._seen_at = clock()
         # Two looks at once would both find the same thing new.
         self._one_look = asyncio.Lock()
+        self._remembers = False
         self._tasks = TaskGroup()
 
     def start(self) -> None:
@@ -149,8 +150,6 @@ class Alerts:
 
     async def _run(self) -> None:
         with self._bus.listen(lambda news: news.topic == "streams" and news.type != "stats") as all:
-            while not await _tried(self._remember()):
-                await asyncio.sleep(LOOK_S)
             loop = asyncio.get_running_loop()
             next_at = loop.time()
             while True:
@@ -174,6 +173,7 @@ class Alerts:
             gone_at = row.cleared_at.timestamp() if row.cleared_at is not None else None
             subject.standing[key] = Standing(gone_at=gone_at, is_over=gone_at is not None)
             subject.rows[key] = row.id
+        self._remembers = True
 
     async def look(self, changed: Collection[str] | None = None) -> None:
         """Finds what is wrong and writes down what is news.
@@ -185,6 +185,8 @@ class Alerts:
             StoreUnavailable: nothing was written; the next look finds it again.
         """
         async with self._one_look:
+            if not self._remembers:
+                await self._remember()
             now_s = self._clock()
             found = await self._find(changed, now_s)
             steps = {
@@ -272,17 +274,15 @@ class Alerts:
         return row
 
 
-async def _tried(work: Awaitable[None]) -> bool:
-    """Whether it could be done: what could not is found again by the next look."""
+async def _tried(work: Awaitable[None]) -> None:
+    """What could not be done is found again by the next look."""
     try:
         await work
     except StoreUnavailable:
-        return False
+        pass
     except Exception:
         # What cannot be written of one stream must not end the alerts of all.
         log.exception("alerts could not be looked after")
-        return False
-    return True
 
 
 async def _next(listener: Listener, wait_s: float) -> set[str] | None:
