@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from strata.wire.worker import LinkStats, Stats
 
 Head: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = dict[str, Any]
+
+_NUMBER: Final = re.compile(r"(\d{1,18})")
 
 NAMELESS: Final = "Without a name"
 
@@ -39,8 +42,14 @@ class Rank:
     id: str
 
     @property
-    def key(self) -> tuple[int, str, str]:
-        return words.TONES.index(self.tone), self.name.casefold(), self.id
+    def key(self) -> tuple[int, list[str | int], str]:
+        return words.TONES.index(self.tone), _as_counted(self.name), self.id
+
+
+def _as_counted(name: str) -> list[str | int]:
+    """Camera 2 comes before camera 10. Texts and numbers take turns, so like is held to like."""
+    parts = _NUMBER.split(name.casefold())
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
 def found(view: View) -> Troubles:

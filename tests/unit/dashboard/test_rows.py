@@ -153,3 +153,10 @@ def test_trouble_is_always_first(streams: list[tuple[words.Tone, str]]) -> None:
     ranks = [Rank(tone, name, f"str_{at}") for at, (tone, name) in enumerate(streams)]
     tones = [words.TONES.index(rank.tone) for rank in sorted(ranks, key=lambda rank: rank.key)]
     assert tones == sorted(tones)
+
+
+def test_names_are_counted_as_people_count() -> None:
+    names = ["Camera 10", "camera 9", "Camera", "10", "9 a", "Zelt", "2. Zug", "Camera 9b"]
+    ranks = sorted((Rank("good", name, "str_1") for name in names), key=lambda rank: rank.key)
+    counted = ["2. Zug", "9 a", "10", "Camera", "camera 9", "Camera 9b", "Camera 10", "Zelt"]
+    assert [rank.name for rank in ranks] == counted
