@@ -25,6 +25,14 @@ SENT_S = 150.0
 PRIVATE = {"STRATA_FORWARD__ALLOW_PRIVATE": "true"}
 LIVE_MS = 10_000
 ALARM_MS = 5_000
+COUNT_SOUNDS = """
+  window.sounds = 0;
+  const begin = OscillatorNode.prototype.start;
+  OscillatorNode.prototype.start = function (...args) {
+    window.sounds++;
+    return begin.apply(this, args);
+  };
+"""
 
 
 @pytest.fixture
@@ -203,11 +211,24 @@ async def test_a_box_is_let_in_and_put_on_the_air(
             await me.go("/senders")
             await expect(page.get_by_role("link", name="Regatta")).to_be_visible()
             await me.shoot(shots, "senders-on-the-air")
+            await page.add_init_script(COUNT_SOUNDS)
+            await me.go("/")
+            await page.get_by_role("button", name="Sound is on").click()
+            await page.get_by_role("button", name="Sound is off").click()
+            before = await page.evaluate("sounds")
+            assert before > 0, "who turns it on hears it"
             assert await box.end() == 0
         finally:
             await box.child.__aexit__()
-        await me.go("/")
-        await expect(page.get_by_text("Viewers see the slate").first).to_be_visible()
+        banner = page.get_by_role("alert").filter(has_text="Regatta: Viewers see the slate")
+        await expect(banner).to_be_visible()
+        assert await page.evaluate("sounds") > before
+        await banner.get_by_role("button", name="I have seen it").click()
+        await expect(banner).to_be_hidden()
+        await me.go("/alerts")
+        seen = page.get_by_role("listitem").filter(has_text="Viewers see the slate")
+        await expect(seen).to_contain_text("seen")
+        await me.shoot(shots, "alerts-some")
 
 
 async def test_a_viewer_sees_and_changes_nothing(
