@@ -50,8 +50,8 @@ export default {
           <span v-else>{{ alert.name }}</span>: {{ alert.title }}.</b>
         {{ alert.means }} <em>{{ alert.do }}</em>
         <span class="detail">{{ alert.detail }}</span>
-        <span class="detail">For {{ span(now - alert.raised) }}, since {{ moment(alert.raised) }}
-          {{ alert.acked ? ", seen " + moment(alert.acked) : "" }}</span>
+        <span class="detail">For {{ span(now - alert.raised) }}, since {{ moment(alert.raised)
+          + (alert.acked ? ", seen " + moment(alert.acked) : "") }}</span>
         <button v-if="mayOperate && !alert.acked" class="button" type="button"
           :aria-label="'I have seen: ' + alert.name + ', ' + alert.title" @click="ack(alert)">
           I have seen it</button></li></ul>
