@@ -58,6 +58,7 @@ class Live:
             is_slate_held=self.is_slate_held,
             is_slate_ours=self.is_slate_ours,
             is_restarting=True,
+            is_off=self.is_off or _is_on(self.program),
         )
 
     def drop(self, forward: str) -> None:

@@ -42,10 +42,12 @@ class Store:
 
     Attributes:
         failures: how often it did not answer.
+        is_away: whether it did not when it was last asked.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.failures = 0
+        self.is_away = False
         self._engine = _engine(settings)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
@@ -73,7 +75,9 @@ class Store:
                     yield session
         except StoreUnavailable:
             self.failures += 1
+            self.is_away = True
             raise
+        self.is_away = False
 
     async def check(self) -> None:
         """Returns if the database answers.

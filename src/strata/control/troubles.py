@@ -74,7 +74,9 @@ def _of_input(live: Live) -> Troubles:
     if live.program.video == "slate":
         found[Key("slate")] = "viewers see the slate"
     if live.is_off:
-        found[Key("off_air")] = "nothing is on the air: no media, and no slate"
+        found[Key("off_air")] = (
+            "nothing is on the air any more: no media comes, and there is no slate"
+        )
     if live.low:
         found[Key("low_bitrate")] = live.low
     for link in live.stats.links if live.stats is not None else ():

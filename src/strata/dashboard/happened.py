@@ -129,8 +129,8 @@ def _asked(data: Data) -> Told:
 
 
 _DONE: Final = {
-    "add_forward": "was added and takes the picture",
-    "replace_forward": "is the new destination and takes the picture",
+    "add_forward": "was added",
+    "replace_forward": "has taken the place of another",
     "remove_forward": "was removed",
 }
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
-from strata.control import lifecycle, tables
+from strata.control import tables
 from strata.control.bus import News
 from strata.control.following import What
 from strata.control.platform import Platform
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 POINTS: Final = 120
 """Of a small chart: one a second."""
 
-TICKS_KNOWN: Final = 3
+SECONDS_KNOWN: Final = 3
 """Numbers that are older are not shown any more: nobody knows whether they still hold."""
 
 FAILED_SHOWN: Final = timedelta(minutes=30)
@@ -45,6 +46,19 @@ EVERYTHING: Final = User("", "", "admin")
 """Who sees all: what a page may show of it is decided for each page."""
 
 
+class Page(Protocol):
+    """A part of a page that somebody looks at."""
+
+    def take_second(self) -> None:
+        """Another second is over."""
+
+    def hear_news(self, news: News) -> None:
+        """Something was told."""
+
+    def anew(self) -> None:
+        """Something may have been told that was not heard."""
+
+
 @dataclass(slots=True)
 class Entry:
     """One stream.
@@ -53,6 +67,7 @@ class Entry:
         head: replaced when something in it is different; its identity tells pages that it is.
         points: bitrates in and out, the latest last; None where they were not known.
         age_ticks: how long ago the numbers came.
+        is_silent: whether that is too long: nobody knows how it is.
         names: what people know its parts by.
     """
 
@@ -65,13 +80,15 @@ class Entry:
     stats: Stats | None = None
     age_ticks: int = 0
     names: Names = NAMELESS
+    is_silent: bool = False
 
 
 class Overview:
     """
     Attributes:
         entries: by the ids of streams.
-        order: those ids, trouble first.
+        order: those ids, trouble first; of one that has just gone, it may still hold the id.
+        is_whole: whether what ran before is in there already.
         tasks: what is being sent to pages.
     """
 
@@ -79,9 +96,10 @@ class Overview:
         self._platform = platform
         self.entries: dict[str, Entry] = {}
         self.order: list[str] = []
+        self.is_whole = False
         self._is_sorted = False
-        self._pages: set[Callable[[], None]] = set()
-        self._hearers: set[Callable[[News], None]] = set()
+        self._ticks_known = _ticks_known(platform.settings.worker.stats_interval_ms)
+        self._pages: set[Page] = set()
         self._failed = asyncio.Event()
         self.tasks = TaskGroup()
 
@@ -92,18 +110,24 @@ class Overview:
         await self._platform.following.leave(self)
         await self.tasks.close()
 
-    def add_page(self, tick: Callable[[], None], hear: Callable[[News], None]) -> None:
-        """Calls that one each second, and with what is told."""
-        self._pages.add(tick)
-        self._hearers.add(hear)
+    def add_page(self, page: Page) -> None:
+        """Tells that one from now on."""
+        self._pages.add(page)
 
-    def drop_page(self, tick: Callable[[], None], hear: Callable[[News], None]) -> None:
-        self._pages.discard(tick)
-        self._hearers.discard(hear)
+    def drop_page(self, page: Page) -> None:
+        self._pages.discard(page)
+
+    def _tell_pages(self, tell: Callable[[Page], None]) -> None:
+        for page in [*self._pages]:
+            try:
+                tell(page)
+            except Exception:  # a border: one that fails must not take the others along
+                log.exception("%s could not be told", type(page).__name__)
 
     def visible_to(self, user: User) -> list[str]:
         """The streams that the user may see, trouble first."""
-        return [id for id in self.order if user.may_see(self.entries[id].row.owner_id)]
+        shown = ((id, self.entries.get(id)) for id in self.order)
+        return [id for id, each in shown if each and user.may_see(each.row.owner_id)]
 
     async def _run(self) -> None:
         while True:
@@ -111,6 +135,7 @@ class Overview:
             self._platform.following.join(self)
             try:
                 await self._begin()
+                self._tell_pages(lambda page: page.anew())
                 await self._failed.wait()
             except StoreUnavailable:
                 log.warning("the database is away; the pages show streams once it is back")
@@ -121,11 +146,14 @@ class Overview:
     async def _begin(self) -> None:
         """What there is already."""
         recently = datetime.now(UTC) - FAILED_SHOWN
-        for view in await self._platform.streams.visible_to(EVERYTHING):
-            row = view.row
-            failed_lately = row.state == "failed" and row.ended_at and row.ended_at > recently
-            if row.id not in self.entries and (row.state not in lifecycle.OVER or failed_lately):
+        streams = self._platform.streams
+        running = await streams.running(EVERYTHING)
+        latest = [each.row for each in await streams.visible_to(EVERYTHING)]
+        failed = [row for row in latest if row.state == "failed" and row.ended_at]
+        for row in (*(each.row for each in running), *failed):
+            if row.id not in self.entries and (not row.ended_at or row.ended_at > recently):
                 self.take_stream(row, "changed")
+        self.is_whole = True
 
     # As somebody who follows streams.
 
@@ -139,15 +167,19 @@ class Overview:
             self._is_sorted = False
             return
         entry = self.entries.get(row.id)
-        head, names = self._describe(view, entry.names if entry is not None else NAMELESS)
         if entry is None:
+            head, names = self._describe(view, NAMELESS)
             self.entries[row.id] = entry = Entry(row, head, rows.UNKNOWN)
             self._is_sorted = False
-        entry.row, entry.names = row, names
         stats = view.live.stats if view.live is not None and view.is_observed else None
         if stats is not entry.stats:
-            entry.stats, entry.age_ticks = stats, 0
-            entry.numbers = rows.numbers(stats, names)
+            entry.stats, entry.age_ticks, entry.is_silent = stats, 0, False
+        head, names = self._describe(view, entry.names, is_silent=entry.is_silent)
+        entry.row, entry.names = row, names
+        entry.numbers = rows.UNKNOWN if entry.is_silent else rows.numbers(stats, names)
+        self._put(entry, head)
+
+    def _put(self, entry: Entry, head: Head) -> None:
         if entry.head != head:
             self._is_sorted = self._is_sorted and rows.rank(entry.head) == rows.rank(head)
             entry.head = head
@@ -159,32 +191,43 @@ class Overview:
             told = None
         return Names(rows.forward_names(view), rows.link_names(told, before.links))
 
-    def _describe(self, view: View, before: Names) -> tuple[Head, Names]:
+    def describe(self, view: View) -> Head:
+        """What the pages say of it right now, in the same words everywhere."""
+        entry = self.entries.get(view.row.id)
+        before = entry.names if entry is not None else NAMELESS
+        is_silent = entry is not None and entry.is_silent
+        return self._describe(view, before, is_silent=is_silent)[0]
+
+    def _describe(
+        self, view: View, before: Names, *, is_silent: bool = False
+    ) -> tuple[Head, Names]:
         try:
             names = self._names(view, before)
-            return rows.head(view, names), names
+            return rows.head(view, names, is_silent=is_silent), names
         except Exception:  # a border: one that cannot be described must not freeze the others
             log.exception("%s cannot be shown", view.row.id)
             return rows.unreadable(view.row), before
 
     def take_news(self, news: News) -> None:
-        for hear in [*self._hearers]:
-            hear(news)
+        self._tell_pages(lambda page: page.hear_news(news))
 
     def take_tick(self) -> None:
         """Another second: each small chart has one more point, and pages are told."""
         for entry in self.entries.values():
             entry.age_ticks += 1
-            if entry.age_ticks > TICKS_KNOWN:
-                entry.numbers = rows.UNKNOWN
+            if entry.age_ticks > self._ticks_known and not entry.is_silent:
+                self._fall_silent(entry)
             entry.points.append((entry.numbers["in"], entry.numbers["out"]))
         self._forget()
         if not self._is_sorted:
             keys = {id: rows.rank(entry.head).key for id, entry in self.entries.items()}
             self.order = sorted(keys, key=keys.__getitem__)
             self._is_sorted = True
-        for tick in [*self._pages]:
-            tick()
+        self._tell_pages(lambda page: page.take_second())
+
+    def _fall_silent(self, entry: Entry) -> None:
+        entry.is_silent, entry.numbers = True, rows.UNKNOWN
+        self._put(entry, self.describe(self._platform.streams.view_of(entry.row)))
 
     def fail(self) -> None:
         self._failed.set()
@@ -195,3 +238,7 @@ class Overview:
             if entry.row.ended_at is not None and entry.row.ended_at < oldest:
                 del self.entries[id]
                 self._is_sorted = False
+
+
+def _ticks_known(interval_ms: int) -> int:
+    return max(SECONDS_KNOWN, math.ceil(3 * interval_ms / 1000))

@@ -48,11 +48,11 @@ class Panel(Element):
         self._asked = 0
         self._is_sending = False
         self.on("ask", self._on_ask)
-        seat.overview.add_page(self._on_tick, self._on_news)
+        seat.overview.add_page(self)
         self.client.on_delete(self._leave)
 
     def _leave(self) -> None:
-        self.seat.overview.drop_page(self._on_tick, self._on_news)
+        self.seat.overview.drop_page(self)
 
     # What is told by ourselves.
 
@@ -63,16 +63,21 @@ class Panel(Element):
     def hear(self, news: News) -> None:
         """Something was told."""
 
-    def _on_news(self, news: News) -> None:
+    def hear_news(self, news: News) -> None:
         if self.client.has_socket_connection and not self.seat.has_ended:
             self.hear(news)
 
-    def _on_tick(self) -> None:
+    def take_second(self) -> None:
         if not self.client.has_socket_connection or self._is_sending or self.seat.has_ended:
             return
         told = self.tick()
         if told is not None:
             self.send("tick", told)
+
+    def anew(self) -> None:
+        """The browser asks again for all of it: something may have been missed."""
+        if self.client.has_socket_connection and not self.seat.has_ended:
+            self.send("anew", None)
 
     def send(self, what: str, data: Any) -> None:
         """To the browser, if it is there; ``on_<what>`` takes it."""

@@ -52,14 +52,20 @@ def _as_counted(name: str) -> list[str | int]:
     return [int(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
-def found(view: View) -> Troubles:
-    """What is wrong with a stream that runs; nothing is with one that is over."""
+def found(view: View, *, is_silent: bool = False) -> Troubles:
+    """What is wrong with a stream that runs; nothing is with one that is over.
+
+    Args:
+        is_silent: whether its numbers come no more.
+    """
     if view.live is None or view.row.state not in lifecycle.RUNNING:
         return {}
     told = troubles.of_stream(view.live, is_observed=view.is_observed)
-    if view.is_observed and not view.live.is_restarting and view.live.stats is not None:
-        told |= _silent(view.live.stats.links)
-    return told
+    if not view.is_observed or view.live.is_restarting or view.live.stats is None:
+        return told
+    if is_silent:
+        return {Key("no_stats"): "its receiver has reported nothing for some seconds"} | told
+    return told | _silent(view.live.stats.links)
 
 
 def _silent(links: list[LinkStats]) -> Troubles:
@@ -80,9 +86,13 @@ def is_on_air(view: View) -> bool:
     return live is not None and lifecycle.is_on_air(state, live.is_fed, live.forward_states())
 
 
-def head(view: View, names: Names) -> Head:
-    """What of a stream changes seldom."""
-    row, wrong, on_air = view.row, found(view), is_on_air(view)
+def head(view: View, names: Names, *, is_silent: bool = False) -> Head:
+    """What of a stream changes seldom.
+
+    Args:
+        is_silent: whether its numbers come no more.
+    """
+    row, wrong, on_air = view.row, found(view, is_silent=is_silent), is_on_air(view)
     said = words.state(view, wrong, is_on_air=on_air)
     told = [
         {

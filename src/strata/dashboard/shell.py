@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar, Final
+from urllib.parse import quote
 
 from strata.control import tables
 from strata.control.bus import News
@@ -48,8 +49,15 @@ class AlertTeller(Panel):
 
 
 class Shell(AlertTeller, component="parts/shell.js"):
-    def __init__(self, seat: Seat, here: str) -> None:
+    """
+    Args:
+        here: the key of the page.
+        path: its address.
+    """
+
+    def __init__(self, seat: Seat, here: str, path: str = "/") -> None:
         super().__init__(seat)
+        self._path = path
         self.props["here"] = here
         self.props["email"] = seat.user.email
         self.props["role"] = seat.user.role
@@ -60,7 +68,7 @@ class Shell(AlertTeller, component="parts/shell.js"):
         self._ticks += 1
         if self._ticks % RIGHTS_TICKS == 0:
             self.seat.overview.tasks.spawn("rights", self._keep_rights())
-        return {}
+        return {"away": self.seat.platform.store.is_away}
 
     async def _keep_rights(self) -> None:
         """A page follows what its user may see, and ends with the login."""
@@ -69,7 +77,7 @@ class Shell(AlertTeller, component="parts/shell.js"):
         except StoreUnavailable:
             return
         except NotAllowed:
-            self.client.open("/login")
+            self.client.open(f"/login?to={quote(self._path, safe='/')}")
 
     async def standing(self, user: User, args: Arguments) -> Any:
         return await self.tell(user, True, STANDING_MAX)

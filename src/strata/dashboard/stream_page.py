@@ -13,7 +13,7 @@ from strata.control.streams import View
 from strata.dashboard import happened, rows, series
 from strata.dashboard.panel import Action, Arguments, Panel
 from strata.dashboard.seat import Seat
-from strata.dashboard.words import Names
+from strata.dashboard.words import NAMELESS
 from strata.errors import BadArguments
 from strata.wire.worker import Stats
 
@@ -42,6 +42,7 @@ class StreamPanel(Panel, component="parts/stream.js"):
         end = view.row.ended_at or datetime.now(UTC)
         step, samples = await platform.history.of(user, id, view.row.created_at, end)
         interval_s = step * history.EACH_S
+        self._was_there = id in self.seat.overview.entries
         return {
             **self._now(view),
             "addresses": platform.settings.host.receive_urls(view.row.ports),
@@ -77,11 +78,11 @@ class StreamPanel(Panel, component="parts/stream.js"):
 
     def _now(self, view: View) -> dict[str, Any]:
         entry = self.seat.overview.entries.get(self.stream_id)
-        names = entry.names if entry is not None else Names(rows.forward_names(view))
-        live = view.live if view.is_observed else None
+        is_known = view.is_observed and not (entry is not None and entry.is_silent)
+        live = view.live if is_known else None
         stats = live.stats if live is not None else None
         told = {each.forward: each for each in stats.forwards} if stats is not None else {}
-        head = rows.head(view, names)
+        head = self.seat.overview.describe(view)
         for forward in head["forwards"]:
             numbers = told.get(forward["id"])
             forward["kbps"] = round(numbers.bitrate_kbps) if numbers else None
@@ -90,12 +91,12 @@ class StreamPanel(Panel, component="parts/stream.js"):
         return {
             "at": round(time.time() * 1000),
             "head": head,
-            "numbers": rows.numbers(stats, names),
+            "numbers": entry.numbers if entry is not None else rows.numbers(stats, NAMELESS),
             "runs": view.row.state in lifecycle.RUNNING,
             "preview": any(each.name == PREVIEW for each in view.forwards.values()),
             "slateHeld": live is not None and live.is_slate_held,
             "buffer": round(stats.buffer_ms) if stats and stats.buffer_ms is not None else None,
-            "quality": round(stats.flow.quality_percent, 2) if stats else None,
+            "quality": _quality(stats),
         }
 
     # What is done. The services ask whether the user may.
@@ -106,14 +107,25 @@ class StreamPanel(Panel, component="parts/stream.js"):
         return [{"id": each.row.id, "name": each.row.name, "url": each.row.url} for each in found]
 
     async def add(self, user: User, args: Arguments) -> Any:
-        forward, _ = await self.seat.platform.orders.add(user, self.stream_id, *aim(args))
-        return {"name": rows.where(forward.shown, forward.kind)}
+        orders = self.seat.platform.orders
+        forward, changed = await orders.add(user, self.stream_id, *aim(args))
+        name = rows.where(forward.shown, forward.kind)
+        return {"name": name, "live": self._is_live(changed.forward)}
+
+    def _is_live(self, forward_id: str) -> bool:
+        live = self.seat.platform.streams.observer.live.get(self.stream_id)
+        forward = live.forwards.get(forward_id) if live is not None else None
+        return forward is not None and forward.state == "live"
 
     async def replace(self, user: User, args: Arguments) -> Any:
         id = str(args.get("forward", ""))
         orders = self.seat.platform.orders
         forward, changed = await orders.replace(user, self.stream_id, id, *aim(args))
-        return {"name": rows.where(forward.shown, forward.kind), "overlap": changed.overlap}
+        return {
+            "name": rows.where(forward.shown, forward.kind),
+            "live": self._is_live(changed.forward),
+            "overlap": changed.overlap,
+        }
 
     async def remove_forward(self, user: User, args: Arguments) -> Any:
         id = str(args.get("forward", ""))
@@ -141,6 +153,13 @@ class StreamPanel(Panel, component="parts/stream.js"):
         "slate": slate,
         "stop": stop,
     }
+
+
+def _quality(stats: Stats | None) -> float | None:
+    """Percent of what was sent that arrived or was recovered; of nothing it is not known."""
+    if stats is None or not stats.flow.received:
+        return None
+    return round(stats.flow.quality_percent, 2)
 
 
 def aim(args: Arguments) -> tuple[str | None, str | None]:

@@ -58,6 +58,7 @@ class Wall(Panel, component="parts/wall.js"):
         for id in shown:
             self._tell(id, entries[id], told)
         self._sent = {id: self._sent[id] for id in shown}
+        told["whole"] = self.seat.overview.is_whole
         told["seen"] = self.seat.platform.streams.can_start
         told["rows"] = [self.first, self.count]
         told["at"] = round(time.time() * 1000)

@@ -195,6 +195,8 @@ def state(view: View, troubles: Troubles, *, is_on_air: bool) -> Said:
         return Said("bad", "Not known")
     if live.is_restarting:
         return Said("bad", "Restarting")
+    if any(key.kind == "no_stats" for key in troubles):
+        return Said("bad", "Not known")
     if live.is_slate_held and is_on_air:
         return Said("warn", "Slate, as asked")
     if live.program.video == "slate":

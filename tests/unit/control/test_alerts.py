@@ -113,7 +113,14 @@ async def test_a_worker_that_dies(stage: Stage, watch: Watch) -> None:
     await stage.tell(wire.Restarting(id, "the worker died"))
     assert await watch.kinds(1) == [("alert_raised", "worker_restarting")]
     await stage.hear(id, worker_wire.Ready([15000, 15002], id, 4711, "0"))
-    assert await watch.kinds(1) == [("alert_cleared", "worker_restarting")]
+    assert sorted(await watch.kinds(2)) == [
+        ("alert_cleared", "worker_restarting"),
+        ("alert_raised", "off_air"),
+    ]
+    assert (await stage.row(id)).state == "degraded", "it does not wait as one that was never on"
+    await stage.hear(id, RECEIVING)
+    await stage.hear(id, PICTURE)
+    assert await watch.kinds(1) == [("alert_cleared", "off_air")]
 
 
 async def test_an_alert_stands_across_a_restart(stage: Stage) -> None:

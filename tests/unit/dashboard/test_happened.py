@@ -56,7 +56,7 @@ from unit.dashboard.views import BEGUN
             "forward_changed",
             {"change": "replace_forward", "name": "Club"},
             "good",
-            "Club is the new destination and takes the picture",
+            "Club has taken the place of another",
         ),
         (
             "forward_refused",

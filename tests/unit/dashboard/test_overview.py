@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from strata.control import following
+from strata.control.bus import News
 from strata.control.streams import View
 from strata.dashboard import overview as module
+from strata.dashboard import rows
 from strata.dashboard.overview import Overview
 from strata.dashboard.words import Names
 from unit.control.stage import ADMIN, DEADLINE_S, OTHER, OWNER, Stage
@@ -93,21 +95,73 @@ async def test_what_is_the_same_is_the_very_same(stage: Stage, overview: Overvie
     assert overview.entries[id].head is head, "or each page would be sent it each second"
 
 
+class OnePage:
+    """Part of a page that counts what it is told, or fails at it."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.seconds = 0
+        self.heard: list[News] = []
+        self.begun = 0
+
+    def take_second(self) -> None:
+        self.seconds += 1
+        if self.fails:
+            raise ZeroDivisionError
+
+    def hear_news(self, news: News) -> None:
+        self.heard.append(news)
+        if self.fails:
+            raise ZeroDivisionError
+
+    def anew(self) -> None:
+        self.begun += 1
+
+
 async def test_pages_are_called_each_second_and_told_what_is_told(
     stage: Stage, overview: Overview
 ) -> None:
-    ticks, heard = [], []
-    tick, hear = (lambda: ticks.append(1)), heard.append
-    overview.add_page(tick, hear)
+    broken, page = OnePage(fails=True), OnePage()
+    overview.add_page(broken)
+    overview.add_page(page)
     overview.start()
-    await until(lambda: ticks)
     await on_air(stage)
-    await until(lambda: any(news.topic == "events" for news in heard))
-    overview.drop_page(tick, hear)
-    ticks.clear()
-    count = len(heard)
+    await until(lambda: page.seconds > 2 and page.heard)
+    assert (broken.seconds, page.begun) == (page.seconds, 1), "one that fails stops no other"
+    overview.drop_page(page)
+    told = page.seconds, len(page.heard)
     await on_air(stage)
-    assert (ticks, len(heard)) == ([], count)
+    await until(lambda: broken.seconds > told[0] + 1)
+    assert (page.seconds, len(page.heard)) == told
+
+
+async def test_a_receiver_that_reports_no_more_is_not_shown_as_fine(
+    stage: Stage, overview: Overview
+) -> None:
+    id = await on_air(stage)
+    overview.start()
+    await stage.hear(id, stats(link(15000)))
+    await until(lambda: id in overview.entries and overview.entries[id].numbers["in"] == 5000)
+    entry = overview.entries[id]
+    assert (entry.head["tone"], entry.head["word"]) == ("good", "On the air")
+    await until(lambda: entry.is_silent)
+    assert (entry.head["tone"], entry.head["word"]) == ("bad", "Not known")
+    assert entry.head["troubles"][0]["title"] == "The receiver reports nothing"
+    assert entry.numbers == rows.UNKNOWN
+    assert overview.order[0] == id
+    await stage.hear(id, stats(link(15000)))
+    await until(lambda: entry.head["word"] == "On the air")
+    assert entry.numbers["in"] == 5000
+
+
+async def test_one_that_has_gone_is_listed_no_more_at_once(
+    stage: Stage, overview: Overview
+) -> None:
+    id = await on_air(stage)
+    overview.start()
+    await until(lambda: id in overview.order)
+    del overview.entries[id]
+    assert overview.visible_to(OWNER) == []
 
 
 async def test_one_that_cannot_be_described_is_not_shown_as_fine(

@@ -106,12 +106,12 @@ async def test_the_end_of_a_login_ends_its_pages(
     async with asyncio.timeout(DEADLINE_S):
         while not opened:
             await asyncio.sleep(0.01)
-    assert opened == ["/login"]
+    assert opened == ["/login?to=/"]
     sent: list[Any] = []
     monkeypatch.setattr(one, "send", lambda what, data: sent.append(what))
     monkeypatch.setattr(type(one.client), "has_socket_connection", True)
-    one._on_tick()
-    one._on_news(News("alerts", "alert_raised", None, OWNER.id))
+    one.take_second()
+    one.hear_news(News("alerts", "alert_raised", None, OWNER.id))
     assert sent == [], "nothing is told to who is no longer logged in"
 
 

@@ -1,6 +1,8 @@
 // What all panels have in common; the other half of each is in panel.py.
 
 const STALE_MS = 4000;
+const ANSWER_MS = 60000; // a destination that is tried takes half of it
+const LOST = "No answer came, so it is not known whether it was done. Look at the state before you try again.";
 
 const all = new Map();
 let listens = false;
@@ -26,42 +28,51 @@ export default {
     },
   },
   created() {
-    this.$options.asked = new Map();
-    this.$options.count = 0;
+    // Of this panel alone; what is not in data() is not followed by Vue.
+    this.kept = { asked: new Map(), count: 0 };
   },
   mounted() {
-    this.$options.panelId = Number(String(this.$attrs.id ?? this.$el.id).replace(/\D/g, ""));
-    all.set(this.$options.panelId, this);
+    this.kept.panelId = Number(String(this.$attrs.id ?? this.$el.id).replace(/\D/g, ""));
+    all.set(this.kept.panelId, this);
     const wait = () => (listen() ? this.connected() : setTimeout(wait, 20));
     wait();
-    this.$options.clock = setInterval(() => (this.now = Date.now()), 1000);
+    this.kept.clock = setInterval(this.second, 1000);
   },
   unmounted() {
-    all.delete(this.$options.panelId);
-    clearInterval(this.$options.clock);
+    all.delete(this.kept.panelId);
+    clearInterval(this.kept.clock);
   },
   methods: {
     // Asks the other half; the answer comes as a promise, a refusal as an Error with plain words.
     ask(what, args = {}) {
-      const id = ++this.$options.count;
+      const id = ++this.kept.count;
       return new Promise((resolve, reject) => {
-        this.$options.asked.set(id, { resolve, reject });
+        this.kept.asked.set(id, { resolve, reject, at: Date.now() });
         this.$emit("ask", { id, what, args });
       });
     },
     answer(id, result, problem) {
-      const asked = this.$options.asked.get(id);
-      this.$options.asked.delete(id);
+      const asked = this.kept.asked.get(id);
+      this.kept.asked.delete(id);
       if (!asked) return;
       if (problem) asked.reject(new Error(problem));
       else asked.resolve(result);
     },
-    // Answers to what was asked before the connection broke do not come any more.
-    forget() {
-      const asked = [...this.$options.asked.values()];
-      this.$options.asked.clear();
-      const lost = new Error("The connection broke before the answer came. Look whether it was done.");
-      asked.forEach(({ reject }) => reject(lost));
+    second() {
+      this.now = Date.now();
+      this.forget(this.now - ANSWER_MS);
+    },
+    // What was asked before that is answered no more: the connection broke, or something got lost.
+    forget(before = Infinity) {
+      for (const [id, { reject, at }] of [...this.kept.asked])
+        if (at < before) {
+          this.kept.asked.delete(id);
+          reject(new Error(LOST));
+        }
+    },
+    // Something may have been told that was not heard.
+    on_anew() {
+      this.connected();
     },
     take(what, data) {
       this.heardAt = this.now = Date.now();

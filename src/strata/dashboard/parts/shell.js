@@ -40,6 +40,7 @@ export default {
     theme: document.documentElement.dataset.theme,
     alerts: [],
     problem: "",
+    away: false,
     muted: kept("strata-muted") === "yes",
     notices: "Notification" in window ? Notification.permission : "denied",
     blocked: false,
@@ -56,39 +57,49 @@ export default {
     },
   },
   created() {
-    this.$options.left = new AbortController();
+    this.left = new AbortController();
+    this.told = [];
   },
   mounted() {
     this.$el.parentElement
       ?.querySelector("[aria-current]")
       ?.scrollIntoView({ inline: "center", block: "nearest" });
     addEventListener("strata-theme", this.dress);
-    navigator.locks?.request("strata-sound", { signal: this.$options.left.signal }, () => {
+    navigator.locks?.request("strata-sound", { signal: this.left.signal }, () => {
       this.speaks = true;
-      return new Promise((over) => this.$options.left.signal.addEventListener("abort", over));
+      return new Promise((over) => this.left.signal.addEventListener("abort", over));
     }).catch(() => {}); // the page was left before its turn came
-    this.$options.sounding = setInterval(() => this.urgent.length && this.sound(), AGAIN_MS);
+    this.sounding = setInterval(() => this.urgent.length && this.sound(), AGAIN_MS);
   },
   unmounted() {
-    clearInterval(this.$options.sounding);
+    clearInterval(this.sounding);
     removeEventListener("strata-theme", this.dress);
-    this.$options.left.abort();
+    this.left.abort();
   },
   methods: {
     span,
     async connected() {
+      const told = (this.told = []); // while the answer is on its way
       try {
         this.alerts = await this.ask("standing");
+        told.forEach(this.put);
+        this.problem = "";
       } catch (problem) {
         this.problem = problem.message;
       }
     },
+    on_tick({ away }) {
+      this.away = away;
+    },
+    put(alert) {
+      const others = this.alerts.filter((each) => each.id !== alert.id);
+      this.alerts = alert.cleared ? others : [alert, ...others];
+    },
     on_alert(alert) {
       const known = this.alerts.find((each) => each.id === alert.id);
-      this.alerts = this.alerts.filter((each) => each.id !== alert.id);
-      if (alert.cleared) return;
-      this.alerts = [alert, ...this.alerts];
-      if (known || !alert.grave) return;
+      this.told.push(alert);
+      this.put(alert);
+      if (known || !alert.grave || alert.cleared) return;
       this.sound();
       this.notify(alert);
     },
@@ -107,8 +118,8 @@ export default {
     // Two short tones. A browser lets a page sound only once somebody has touched it.
     sound() {
       if (this.muted || !this.speaks) return;
-      this.$options.audio ??= new AudioContext();
-      const audio = this.$options.audio;
+      this.audio ??= new AudioContext();
+      const audio = this.audio;
       this.blocked = audio.state === "suspended";
       if (this.blocked) {
         audio.resume().then(() => (this.blocked = false));
@@ -180,6 +191,10 @@ export default {
     <div v-if="silence" class="silence" role="alert">
       No news from the control plane for {{ silence }} s. What is on the air goes on without it;
       what this page shows may no longer hold.
+    </div>
+    <div v-else-if="away" class="silence" role="alert">
+      The database does not answer. What is on the air goes on; nothing can be started or changed,
+      and what happens now is shown late or not at all. Look at the database and its disk.
     </div>
     <div v-if="urgent.length" class="urgent" role="alert">
       <p><b>{{ urgent[0].name }}: {{ urgent[0].title }}.</b> {{ urgent[0].do }}

@@ -11,6 +11,8 @@ const RANGES = [
 const POINTS_MAX = 6000;
 const PICTURE_EACH_MS = 5000;
 
+const takes = ({ live }) => (live ? " and takes the picture." : ". It does not take the picture yet: see its state.");
+
 const mega = (value) => (value === null || value === undefined ? null : value / 1000);
 
 export default {
@@ -100,10 +102,10 @@ export default {
     },
   },
   mounted() {
-    this.$options.paint = setInterval(() => this.paint(), PICTURE_EACH_MS);
+    this.painting = setInterval(() => this.paint(), PICTURE_EACH_MS);
   },
   unmounted() {
-    clearInterval(this.$options.paint);
+    clearInterval(this.painting);
     if (this.picture) URL.revokeObjectURL(this.picture);
   },
   methods: {
@@ -117,6 +119,7 @@ export default {
         this.points = told.points;
         this.events = told.events;
         this.told = told;
+        this.problem = "";
         document.title = `${told.head.name} · Strata`;
         this.paint();
       } catch (problem) {
@@ -192,8 +195,8 @@ export default {
       const args = { forward: forward?.id, url: destination ? "" : url, destination };
       const said = (result) =>
         what === "add"
-          ? `${result.name} was added and takes the picture.`
-          : `${result.name} has taken the place of ${forward.name} and takes the picture.` +
+          ? `${result.name} was added${takes(result)}`
+          : `${result.name} has taken the place of ${forward.name}${takes(result)}` +
             (result.overlap === false ? " The old one had to be closed first." : "");
       const busy = "Connecting; what is on the air stays as it is until this one takes the picture …";
       if (await this.act(what, args, busy, said)) this.$refs.aim.close();
@@ -243,7 +246,7 @@ export default {
           <div class="acts" v-if="mayOperate && told.runs">
             <button class="button" type="button" :disabled="!!busy" @click="slate">
               {{ told.slateHeld ? "Take the slate off" : "Show the slate" }}</button>
-            <button class="button stop" type="button" :disabled="!!busy" @click="sure('stop')">
+            <button class="button stop" type="button" @click="sure('stop')">
               Stop the broadcast</button>
           </div>
         </div>
@@ -267,7 +270,7 @@ export default {
               <li v-if="head.more">And {{ head.more }} more; the events below tell of them.</li>
             </ul>
             <p v-else-if="head.note" class="note">{{ head.note }}</p>
-            <p v-else class="note">All is as it should be.</p>
+            <p v-else-if="head.tone === 'good' && !silence" class="note">All is as it should be.</p>
             <dl class="facts">
               <div><dt>In</dt><dd>{{ rate(told.numbers.in) }}</dd></div>
               <div><dt>Out</dt><dd>{{ rate(told.numbers.out) }}</dd></div>
@@ -354,7 +357,7 @@ export default {
             <span>{{ event.text }}<i v-if="event.by"> by {{ event.by }}</i></span></li></ol>
         </section>
 
-        <dialog ref="aim" aria-labelledby="aim-title">
+        <dialog ref="aim" aria-labelledby="aim-title" @close="aim.url = ''">
           <form method="dialog" @submit.prevent="aimIt">
             <h2 id="aim-title">{{ aim.what === "add" ? "Add a destination"
               : "Replace " + (aim.forward?.name ?? "") }}</h2>
