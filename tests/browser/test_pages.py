@@ -208,6 +208,17 @@ async def test_a_box_is_let_in_and_put_on_the_air(
             links = page.get_by_role("region", name="Links").get_by_role("row")
             await expect(links.filter(has_text="Up")).to_have_count(2)
             await me.shoot(shots, "stream-of-a-box")
+            worker = here.worker_of(page.url.rpartition("/")[2])
+            os.kill(worker, signal.SIGSTOP)
+            try:
+                await expect(page.get_by_text("The receiver reports nothing")).to_be_visible(
+                    timeout=ALARM_MS
+                )
+                await expect(page.get_by_text("Not known", exact=True)).to_be_visible()
+                await expect(links.filter(has_text="Up")).to_have_count(0)
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            await expect(page.get_by_text("All is as it should be.")).to_be_visible()
             await me.go("/senders")
             await expect(page.get_by_role("link", name="Regatta")).to_be_visible()
             await me.shoot(shots, "senders-on-the-air")

@@ -42,9 +42,8 @@ async def refused(one: StreamPanel, what: str, **args: Any) -> str:
 
 async def test_all_that_there_is_to_show(stage: Stage, client: Client) -> None:
     id = await on_air(stage)
-    await stage.hear(
-        id, stats(link(15000), link(15002), forwards=[NUMBERS], flow=wire.Flow(received=9))
-    )
+    arrived = wire.Flow(received=9)
+    await stage.hear(id, stats(link(15000), link(15002), forwards=[NUMBERS], flow=arrived))
     await stage.platform.history.sample()
     one = await panel(stage, client, id)
     told = await ask(one, "look")
