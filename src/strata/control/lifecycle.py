@@ -57,7 +57,7 @@ def observed(
         and all(each in ("connecting", "live") for each in states)
     )
     # Not yet on the air is no alarm, unless something says that it will not get there. A worker
-    # that took the place of one that died waits like the first.
+    # that took the place of one that died before anything was on the air waits like the first.
     waits = state == "waiting" or (state == "degraded" and input == "waiting")
     return "waiting" if waits and quiet else "degraded"
 
