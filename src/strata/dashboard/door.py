@@ -13,7 +13,7 @@ import math
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 import nicegui
 from starlette.datastructures import MutableHeaders
@@ -51,7 +51,7 @@ LIBRARY: Final = re.compile(
 NiceGUI would make a page that says so, keep it for a minute, and write a line into the log."""
 
 SOCKET: Final = "/_nicegui_ws/socket.io"
-"""For WebSockets alone: what long polling would send there says too little of where it is from."""
+"""For WebSockets alone: where those come from is looked at, and long polling would go around it."""
 
 LOGIN_BYTES_MAX: Final = 8192
 EMAIL_MAX: Final = 254
@@ -231,7 +231,7 @@ def _is_from_here(connection: HTTPConnection) -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     origin = connection.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == connection.headers.get("host")
+    return origin is None or origin.partition("://")[2] == connection.headers.get("host")
 
 
 def _page(html: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:

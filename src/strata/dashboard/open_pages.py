@@ -1,5 +1,5 @@
-"""Pages that are open follow their logins: what one may see is as old as ``LOOK_S``, and a login
-that has ended ends its pages.
+"""Pages that are open follow their logins: what a user may see is known anew each ``LOOK_S``, and
+a login that has ended ends its pages.
 
 Each login is asked after once, however many pages somebody has open.
 """

@@ -35,7 +35,7 @@ shown what its login may see: it logged in again in another tab, for example."""
 
 CONNECT: Final = re.compile(r"40(\{\})?")
 PONG_OR_CLOSE: Final = re.compile(r"3|1|41")
-MESSAGE: Final = re.compile(r"42\d{0,9}(\[.*)", re.DOTALL)
+MESSAGE: Final = re.compile(r"42[0-9]{0,9}(\[.*)", re.DOTALL)
 """Frames of Engine.IO 4 and Socket.IO 5, as far as a browser sends them here."""
 
 

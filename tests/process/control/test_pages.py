@@ -184,6 +184,7 @@ async def test_a_socket_hears_its_own_page_alone(up: StrataUp) -> None:
         for query in ({}, {"next_message_id": 0}):
             refused = await viewer.socket(theirs, **query)
             assert refused.welcome.startswith("44"), refused.welcome
+            assert "Implicit handshake failed" in refused.welcome, "it would not load itself anew"
         unopened = await viewer.socket(await admin.open())
         assert unopened.welcome.startswith("44"), unopened.welcome
         again = await admin.socket(theirs, next_message_id=0)

@@ -300,6 +300,7 @@ def test_a_login_leads_to_a_page_of_ours(text: str, leads_to: str) -> None:
         ({"origin": "http://test"}, True),
         ({"origin": "http://test:81"}, False),
         ({"origin": "null"}, False),
+        ({"origin": "http://["}, False),
     ],
 )
 def test_what_a_browser_says_of_where_it_is(headers: dict[str, str], is_ours: bool) -> None:
