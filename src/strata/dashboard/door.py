@@ -7,15 +7,18 @@ ask it for anything.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
+import nicegui
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +27,7 @@ from strata.control.platform import Platform
 from strata.dashboard import login_page
 from strata.dashboard.overview import Overview
 from strata.dashboard.seat import KEY, Seat
+from strata.dashboard.sockets import Line
 from strata.errors import NotAllowed, StoreUnavailable, TooManyTries
 from strata.secrets import Secret
 
@@ -34,14 +38,27 @@ COOKIE: Final = "strata_login"
 OURS: Final = frozenset(
     (
         *("", "start", "streams", "past", "alerts", "senders", "destinations", "hosts", "people"),
-        *("events", "settings", "pictures", "watch", "_nicegui", "_nicegui_ws"),
+        *("events", "settings", "pictures", "watch"),
     )
 )
 """What addresses begin with that are the pages'; any other is nobody's."""
 
+LIBRARY: Final = re.compile(
+    rf"/_nicegui/{re.escape(nicegui.__version__)}/(?:(?:static|libraries|components)/.+"
+    r"|(?:resources|esm)/[^/]+/.+|dynamic_resources/[^/]+)"
+)
+"""What is in every copy of the library, and there for everybody. For any other address below it
+NiceGUI would make a page that says so, keep it for a minute, and write a line into the log."""
+
+SOCKET: Final = "/_nicegui_ws/socket.io"
+"""For WebSockets alone: where those come from is looked at, and long polling would go around it."""
+
 LOGIN_BYTES_MAX: Final = 8192
 EMAIL_MAX: Final = 254
 PASSWORD_MAX: Final = 1024
+LOGIN_FIELDS_MAX: Final = 4
+LOGIN_READ_S: Final = 10.0
+"""How long a login may take to arrive."""
 
 HEADERS: Final = {
     # What draws the pages compiles its templates in the browser. Nothing comes from elsewhere,
@@ -78,8 +95,8 @@ class Door:
             room, rest = "look", "icon.svg"
         if room == "look":
             await self._look({**scope, "path": f"/{rest}", "root_path": ""}, receive, send)
-        elif room == "_nicegui" and scope["method"] in ("GET", "HEAD"):
-            await self._pages(scope, receive, send)  # what is in every copy of the library
+        elif LIBRARY.fullmatch(scope["path"]) and scope["method"] in ("GET", "HEAD"):
+            await self._pages(scope, receive, send)
         elif (room, rest) == ("login", ""):
             await (await self._log_in(Request(scope, receive)))(scope, receive, send)
         elif (room, rest) == ("logout", ""):
@@ -104,19 +121,20 @@ class Door:
 
     async def _let_socket_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
-        room = scope["path"].lstrip("/").partition("/")[0]
         try:
-            if room not in OURS or not _is_from_here(connection):
+            if scope["path"].rstrip("/") != SOCKET or not _is_from_here(connection):
                 raise NotAllowed("not a page of ours")
-            scope[KEY] = await self._seat(connection)
+            line = Line(scope, receive, await self._seat(connection))
         except (NotAllowed, StoreUnavailable):
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await self._pages(scope, receive, send)
+            await self._pages(line.scope, line.receive, send)
 
     async def _seat(self, connection: HTTPConnection) -> Seat:
         token = connection.cookies.get(COOKIE, "")
+        if not token.isprintable():
+            raise NotAllowed("no token looks like that")
         user = await self._platform.logins.user_of(token)
         origin = str(connection.base_url).rstrip("/")
         return Seat(self._platform, self._overview, Secret(token), user, origin)
@@ -126,11 +144,10 @@ class Door:
             return _page(login_page.html())
         if not _is_from_here(request):
             return _page(login_page.html("This form was sent by another site."), 403)
-        if int(request.headers.get("content-length", "0")) > LOGIN_BYTES_MAX:
-            return _page(login_page.html("That is too long."), 413)
-        told = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=4)
-        email = told.get("email", [""])[0][:EMAIL_MAX]
-        password = told.get("password", [""])[0][:PASSWORD_MAX]
+        try:
+            email, password = await _form(request)
+        except Unreadable as error:
+            return _page(login_page.html(error.told), error.status)
         address = request.client.host if request.client is not None else ""
         try:
             token, _ = await self._platform.logins.log_in(email, password, address)
@@ -166,6 +183,38 @@ class Door:
         return answer
 
 
+class Unreadable(Exception):
+    """What was sent is no login."""
+
+    def __init__(self, status: int, told: str) -> None:
+        self.status = status
+        self.told = told
+
+
+async def _form(request: Request) -> tuple[str, str]:
+    """The address and the password that were typed.
+
+    Raises:
+        Unreadable: too much, too slow, cut short, or no such form.
+    """
+    sent = bytearray()
+    try:
+        async with asyncio.timeout(LOGIN_READ_S):
+            async for part in request.stream():
+                sent += part
+                if len(sent) > LOGIN_BYTES_MAX:
+                    raise Unreadable(413, login_page.TOO_LONG)
+        told = parse_qs(sent.decode(errors="replace"), max_num_fields=LOGIN_FIELDS_MAX)
+    except TimeoutError:
+        raise Unreadable(408, login_page.TOO_SLOW) from None
+    except (ClientDisconnect, ValueError):
+        raise Unreadable(400, login_page.NO_FORM) from None
+    email = told.get("email", [""])[0][:EMAIL_MAX]
+    if not email.isprintable():
+        raise Unreadable(400, login_page.NO_FORM)
+    return email, told.get("password", [""])[0][:PASSWORD_MAX]
+
+
 def target(text: str) -> str:
     """Where a login leads: to a page of ours, whatever the address says."""
     is_ours = text.startswith("/") and not text.startswith("//") and text.isprintable()
@@ -182,7 +231,7 @@ def _is_from_here(connection: HTTPConnection) -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     origin = connection.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == connection.headers.get("host")
+    return origin is None or origin.partition("://")[2] == connection.headers.get("host")
 
 
 def _page(html: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -7,6 +7,9 @@ import math
 from typing import Final
 
 WRONG: Final = "The e-mail address or the password is wrong."
+TOO_LONG: Final = "That is too long for a login."
+TOO_SLOW: Final = "The login took too long to arrive. Try again."
+NO_FORM: Final = "The login did not arrive as this page sends it. Try again."
 NO_STORE: Final = (
     "The database does not answer, so nobody can be let in right now. What is on the air goes "
     "on. Try again in a moment; if this stays, look at the control plane's log."

@@ -30,6 +30,10 @@ Action: TypeAlias = Callable[[Any, User, Arguments], Awaitable[Any]]
 ASKED_MAX: Final = 8
 """Questions of one panel that are being answered; a person asks one at a time."""
 
+DEEP_MAX: Final = 20
+"""Levels of what is asked, one within the other: far more than any page has."""
+
+TOO_DEEP: Final = f"What was asked is nested more than {DEEP_MAX} levels deep; nothing was done."
 ENDED: Final = "Your login has ended. Log in again: what is on the air is not touched by that."
 OURS: Final = "An internal failure; the control plane's log has the details. Nothing more is known."
 
@@ -50,6 +54,10 @@ class Panel(Element):
         self.on("ask", self._on_ask)
         seat.overview.add_page(self)
         self.client.on_delete(self._leave)
+
+    def listens(self, listener_id: str) -> bool:
+        """Whether that is a listener of this panel."""
+        return listener_id in self._event_listeners
 
     def _leave(self) -> None:
         self.seat.overview.drop_page(self)
@@ -106,6 +114,8 @@ class Panel(Element):
         action = self.actions.get(what)
         if action is None:
             return None, f"There is nothing called {what[:40]!r}."
+        if is_deeper(args, DEEP_MAX):
+            return None, TOO_DEEP
         if self._asked >= ASKED_MAX:
             return None, "Too much was asked for at once; wait until that is answered."
         self._asked += 1
@@ -126,6 +136,14 @@ class Panel(Element):
             return None, OURS
         finally:
             self._asked -= 1
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and mappings are nested deeper than that. Goes no deeper itself."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(is_deeper(each, levels - 1) for each in inner)
 
 
 def faults(error: ValidationError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from nicegui.client import Client
 from starlette.requests import Request
 
 from strata.control.platform import Platform
@@ -54,3 +55,9 @@ class Seat:
 def of(request: Request) -> Seat:
     seat: Seat = request.scope[KEY]
     return seat
+
+
+def of_page(page: Client) -> Seat | None:
+    """Whom an open page was made for."""
+    seat = page.request.scope.get(KEY)
+    return seat if isinstance(seat, Seat) else None

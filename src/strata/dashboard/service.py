@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from nicegui import core, ui
 
 from strata.control.platform import Platform
-from strata.dashboard import pictures
+from strata.dashboard import open_pages, pictures
 from strata.dashboard.door import Door
 from strata.dashboard.overview import Overview
 
@@ -35,6 +35,10 @@ def _prepared() -> FastAPI:
     core.app.storage.max_tab_storage_age = TAB_S
     # A bar at the top for each picture that is fetched would be a light that always flickers.
     core.app.config.quasar_config["loadingBar"]["skipHijack"] = True
+    # The door knows where a socket comes from. With no list of origins there is none that a
+    # browser would be told to trust, either; nor does anything go around the door by polling.
+    core.sio.eio.cors_allowed_origins = []
+    core.sio.eio.transports = core.app.config.socket_io_js_transports = ["websocket"]
     ui.run_with(
         behind,
         title="Strata",
@@ -57,6 +61,7 @@ async def running(platform: Platform, app: FastAPI) -> AsyncIterator[None]:
     # Not mounted: a mount would take what the API has under another method for its own.
     app.router.default = Door(platform, overview, behind)
     overview.start()
+    overview.tasks.spawn("open-pages", open_pages.follow_logins())
     try:
         async with behind.router.lifespan_context(behind):
             yield

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar, Final
 
+from pydantic import BaseModel
+
 from strata.control.roles import User
 from strata.dashboard.overview import Entry
 from strata.dashboard.panel import Action, Arguments, Panel
@@ -15,6 +17,20 @@ SHOWN_MAX: Final = 60
 """Rows that are sent at once; a screen shows fewer."""
 
 SEARCH_MAX: Final = 80
+
+
+class Looked(BaseModel):
+    """Which rows the browser shows, and of which streams.
+
+    Attributes:
+        anew: whether it has none of them yet.
+    """
+
+    first: int = 0
+    count: int = 0
+    tone: str = ""
+    search: str = ""
+    anew: bool = False
 
 
 class Wall(Panel, component="parts/wall.js"):
@@ -35,11 +51,12 @@ class Wall(Panel, component="parts/wall.js"):
 
     async def look(self, user: User, args: Arguments) -> Any:
         """The browser says which rows it shows; it is answered with them, whole."""
-        self.first = max(0, int(args.get("first", 0)))
-        self.count = min(SHOWN_MAX, max(0, int(args.get("count", 0))))
-        self.tone = str(args.get("tone", ""))[:8]
-        self.search = str(args.get("search", ""))[:SEARCH_MAX].casefold()
-        if args.get("anew"):
+        looked = Looked.model_validate(args)
+        self.first = max(0, looked.first)
+        self.count = min(SHOWN_MAX, max(0, looked.count))
+        self.tone = looked.tone[:8]
+        self.search = looked.search[:SEARCH_MAX].casefold()
+        if looked.anew:
             self._sent, self._order = {}, None
         return self.tick()
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
+import nicegui
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -17,6 +19,8 @@ from strata.dashboard.overview import Overview
 from strata.dashboard.seat import KEY, Seat
 from unit.control.stage import OWNER, PASSWORD, VIEWER, Stage
 
+QUERY = b"client_id=c&tab_id=t&document_id=d&next_message_id=7&sid=x&transport=polling"
+
 
 class Guarded:
     """What is behind the door, and who came in."""
@@ -24,12 +28,14 @@ class Guarded:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.seats: list[Seat | None] = []
+        self.queries: list[bytes] = []
         self.door = Door(stage.platform, Overview(stage.platform), self._page)
         transport = httpx.ASGITransport(self.door)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.seats.append(scope.get(KEY))
+        self.queries.append(scope["query_string"])
         if scope["type"] == "http":
             await PlainTextResponse("behind")(scope, receive, send)
         else:
@@ -39,7 +45,9 @@ class Guarded:
         form = {"email": user.email, "password": password}
         return await self.http.post("/login", params={"to": to} if to else {}, data=form)
 
-    async def knock(self, path: str = "/_nicegui_ws/socket.io", **headers: str) -> list[Message]:
+    async def knock(
+        self, path: str = "/_nicegui_ws/socket.io", query: bytes = QUERY, **headers: str
+    ) -> list[Message]:
         """What a WebSocket is answered."""
         cookie = "; ".join(f"{key}={value}" for key, value in self.http.cookies.items())
         all_of_them = {"host": "test", "cookie": cookie, **headers}
@@ -52,7 +60,7 @@ class Guarded:
         async def send(message: Message) -> None:
             said.append(message)
 
-        scope = {"type": "websocket", "path": path, "headers": raw, "query_string": b""}
+        scope = {"type": "websocket", "path": path, "headers": raw, "query_string": query}
         await self.door(scope, receive, send)
         return said
 
@@ -64,7 +72,7 @@ async def guarded(stage: Stage) -> AsyncIterator[Guarded]:
     await one.http.aclose()
 
 
-@pytest.mark.parametrize("path", ["/", "/streams/str_1", "/pictures/str_1.jpg", "/_nicegui_ws/x"])
+@pytest.mark.parametrize("path", ["/", "/streams/str_1", "/pictures/str_1.jpg"])
 async def test_who_is_not_logged_in_is_sent_to_the_login(guarded: Guarded, path: str) -> None:
     for cookies in ({}, {COOKIE: "tok_x.y"}):
         guarded.http.cookies = httpx.Cookies(cookies)
@@ -138,7 +146,23 @@ async def test_a_socket_comes_in_with_the_login_and_from_here(guarded: Guarded) 
     assert not guarded.seats[-1].may_operate
     for headers in ({"origin": "http://evil.example"}, {"origin": "null"}):
         assert (await guarded.knock(**headers))[0]["type"] == "websocket.close"
-    assert (await guarded.knock("/elsewhere"))[0]["type"] == "websocket.close"
+    for path in ("/elsewhere", "/people", "/_nicegui_ws/x", "/_nicegui/x"):
+        assert (await guarded.knock(path))[0]["type"] == "websocket.close"
+
+
+async def test_of_what_a_socket_says_first_only_what_is_understood_goes_on(
+    guarded: Guarded,
+) -> None:
+    await guarded.log_in(VIEWER)
+    for query in (b"", b"client_id=c", QUERY.replace(b"=7", b"=x"), b"&" * 99, b"client_id=\xff"):
+        assert (await guarded.knock(query=query))[0]["type"] == "websocket.close"
+    guarded.queries.clear()
+    assert (await guarded.knock())[0]["type"] == "websocket.accept"
+    [query] = guarded.queries
+    assert b"client_id=nobodys" in query, "there is no such page"
+    assert b"next_message_id=7" in query
+    assert b"transport=websocket" in query
+    assert b"sid" not in query
 
 
 async def test_what_is_nobodys_is_not_there(guarded: Guarded) -> None:
@@ -176,6 +200,82 @@ async def test_too_much_is_not_read(guarded: Guarded) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "is_there"),
+    [
+        (f"/_nicegui/{nicegui.__version__}/static/vue.js", True),
+        (f"/_nicegui/{nicegui.__version__}/esm/a/b/c.js", True),
+        (f"/_nicegui/{nicegui.__version__}/esm/a", False),
+        (f"/_nicegui/{nicegui.__version__}/dynamic_resources/a/b", False),
+        (f"/_nicegui/{nicegui.__version__}/nope/x", False),
+        ("/_nicegui/x", False),
+        ("/_nicegui/client/x/upload", False),
+        ("/_nicegui_ws/socket.io/", False),
+    ],
+)
+@pytest.mark.parametrize("is_stranger", [True, False])
+async def test_of_the_library_only_its_files_are_there(
+    guarded: Guarded, path: str, is_there: bool, is_stranger: bool
+) -> None:
+    if not is_stranger:
+        await guarded.log_in(OWNER)
+    if is_there:
+        assert (await guarded.http.get(path)).text == "behind"
+    else:
+        with pytest.raises(HTTPException) as caught:
+            await guarded.http.get(path)
+        assert caught.value.status_code == 404
+        assert guarded.seats == []
+
+
+async def _much() -> AsyncIterator[bytes]:
+    for _ in range(100):
+        yield b"x" * 1000
+
+
+async def test_a_body_that_does_not_say_its_length_is_bounded(guarded: Guarded) -> None:
+    assert (await guarded.http.post("/login", content=_much())).status_code == 413
+
+
+@pytest.mark.parametrize("body", [b"a=1&b=2&c=3&d=4&e=5", b"email=%00&password=x"])
+async def test_what_is_no_login_is_refused_in_words(guarded: Guarded, body: bytes) -> None:
+    answer = await guarded.http.post("/login", content=body)
+    assert (answer.status_code, login_page.NO_FORM in answer.text) == (400, True)
+
+
+async def _answered(guarded: Guarded, receive: Receive) -> int:
+    said: list[Message] = []
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    headers = [(b"host", b"test"), (b"content-length", b"abc")]
+    scope = {"type": "http", "method": "POST", "path": "/login", "headers": headers}
+    await guarded.door({**scope, "query_string": b""}, receive, send)
+    status: int = said[0]["status"]
+    return status
+
+
+async def test_a_login_that_is_cut_short_or_never_comes_is_no_failure_of_ours(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[Message] = [
+        {"type": "http.request", "body": b"email=", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def cut_short() -> Message:
+        return parts.pop(0)
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    assert await _answered(guarded, cut_short) == 400
+    monkeypatch.setattr(module, "LOGIN_READ_S", 0.01)
+    assert await _answered(guarded, never) == 408
+
+
+@pytest.mark.parametrize(
     ("text", "leads_to"),
     [
         ("/streams/str_1", "/streams/str_1"),
@@ -200,6 +300,7 @@ def test_a_login_leads_to_a_page_of_ours(text: str, leads_to: str) -> None:
         ({"origin": "http://test"}, True),
         ({"origin": "http://test:81"}, False),
         ({"origin": "null"}, False),
+        ({"origin": "http://["}, False),
     ],
 )
 def test_what_a_browser_says_of_where_it_is(headers: dict[str, str], is_ours: bool) -> None:

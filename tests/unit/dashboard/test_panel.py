@@ -9,7 +9,17 @@ from pydantic import BaseModel, SecretStr
 from strata.control.roles import User
 from strata.control.users import Changes
 from strata.dashboard.overview import Overview
-from strata.dashboard.panel import ASKED_MAX, ENDED, OURS, Arguments, Panel, sentence
+from strata.dashboard.panel import (
+    ASKED_MAX,
+    DEEP_MAX,
+    ENDED,
+    OURS,
+    TOO_DEEP,
+    Arguments,
+    Panel,
+    is_deeper,
+    sentence,
+)
 from strata.dashboard.seat import Seat
 from unit.control.stage import ADMIN, OWNER, PASSWORD, VIEWER, Stage
 
@@ -89,6 +99,20 @@ async def test_a_failure_of_ours_is_told_and_the_next_question_answered(
     for _ in range(ASKED_MAX + 1):
         assert await one._answer("fail", {}) == (None, OURS)
     assert (await one._answer("double", {"number": 1}))[1] is None
+
+
+async def test_what_is_nested_too_deeply_is_refused_in_words(stage: Stage, client: Client) -> None:
+    one = await desk(stage, client, OWNER)
+    deep: Any = {"number": 1}
+    for _ in range(DEEP_MAX):
+        deep = {"number": 1, "more": [deep]}
+    assert await one._answer("double", deep) == (None, TOO_DEEP)
+
+
+def test_depth() -> None:
+    assert not is_deeper({"a": [1, "x"]}, 2)
+    assert is_deeper({"a": [1, {}]}, 2)
+    assert not is_deeper("x", 0)
 
 
 async def test_what_there_is_not_is_not_done(stage: Stage, client: Client) -> None:

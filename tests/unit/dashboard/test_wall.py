@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from nicegui.client import Client
+from pydantic import ValidationError
 
 from strata.dashboard import rows
 from strata.dashboard.overview import Entry, Overview
@@ -92,6 +93,14 @@ async def test_what_is_looked_for(wall: Wall, args: dict[str, Any], count: int) 
 async def test_nobody_can_have_it_send_everything(wall: Wall) -> None:
     told = await look(wall, first=-5, count=10**9)
     assert len(told["heads"]) == SHOWN_MAX
+
+
+@pytest.mark.parametrize(
+    "args", [{"first": None}, {"first": "x"}, {"count": [1]}, {"count": 1e400}, {"tone": {}}]
+)
+async def test_what_no_browser_shows_is_refused(wall: Wall, args: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        await look(wall, **args)
 
 
 async def test_another_users_streams_are_not_there(
