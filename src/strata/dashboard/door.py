@@ -13,7 +13,7 @@ import math
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 import nicegui
 from starlette.datastructures import MutableHeaders
@@ -111,8 +111,9 @@ class Door:
         try:
             scope[KEY] = await self._seat(request)
         except NotAllowed:
-            to = quote(request.url.path, safe="/")
-            await RedirectResponse(f"/login?to={to}", 303)(scope, receive, send)
+            has_ended = COOKIE in request.cookies
+            to = login_page.address(request.url.path, has_ended=has_ended)
+            await RedirectResponse(to, 303)(scope, receive, send)
         except StoreUnavailable:
             page = login_page.html(login_page.NO_STORE, may_log_in=False)
             await _page(page, 503)(scope, receive, send)
@@ -141,7 +142,8 @@ class Door:
 
     async def _log_in(self, request: Request) -> Response:
         if request.method != "POST":
-            return _page(login_page.html())
+            has_ended = login_page.HAS_ENDED in request.query_params
+            return _page(login_page.html(login_page.ENDED if has_ended else ""))
         if not _is_from_here(request):
             return _page(login_page.html("This form was sent by another site."), 403)
         try:

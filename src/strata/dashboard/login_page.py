@@ -5,15 +5,33 @@ from __future__ import annotations
 import html as escaping
 import math
 from typing import Final
+from urllib.parse import quote
 
 WRONG: Final = "The e-mail address or the password is wrong."
 TOO_LONG: Final = "That is too long for a login."
 TOO_SLOW: Final = "The login took too long to arrive. Try again."
 NO_FORM: Final = "The login did not arrive as this page sends it. Try again."
+ENDED: Final = (
+    "The login has ended. What is on the air goes on, but this screen tells nobody of what goes "
+    "wrong until somebody logs in."
+)
 NO_STORE: Final = (
     "The database does not answer, so nobody can be let in right now. What is on the air goes "
     "on. Try again in a moment; if this stays, look at the control plane's log."
 )
+
+
+HAS_ENDED: Final = "ended"
+
+
+def address(back_to: str, *, has_ended: bool) -> str:
+    """Of the login.
+
+    Args:
+        back_to: the path of the page that it leads to.
+        has_ended: whether there was a login before.
+    """
+    return f"/login?{f'{HAS_ENDED}=yes&' if has_ended else ''}to={quote(back_to, safe='/')}"
 
 
 def too_many(wait_s: float) -> str:

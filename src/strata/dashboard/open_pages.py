@@ -13,6 +13,7 @@ from typing import Final
 
 from nicegui.client import Client
 
+from strata.dashboard import login_page
 from strata.dashboard import seat as seats
 from strata.dashboard.seat import Seat
 from strata.errors import NotAllowed, StoreUnavailable
@@ -50,7 +51,7 @@ async def look() -> None:
         except NotAllowed:
             for page, seat in pages:
                 seat.has_ended = True
-                page.open("/login")
+                page.open(login_page.address(page.request.url.path, has_ended=True))
         else:
             for _, seat in pages:
                 seat.user = user

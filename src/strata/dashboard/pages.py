@@ -30,7 +30,7 @@ def _frame(request: Request, here: str) -> seats.Seat:
     seat = seats.of(request)
     ui.add_head_html(HEAD)
     with ui.context.client.layout:
-        Shell(seat, here, request.url.path).move(target_index=0)
+        Shell(seat, here).move(target_index=0)
     return seat
 
 

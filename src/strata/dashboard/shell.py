@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
 from strata.control import tables
 from strata.control.bus import News
@@ -11,13 +10,9 @@ from strata.control.roles import User
 from strata.dashboard import alarms
 from strata.dashboard.panel import Action, Arguments, Panel
 from strata.dashboard.seat import Seat
-from strata.errors import NotAllowed, StoreUnavailable
 
 STANDING_MAX: Final = 100
 PAST_MAX: Final = 300
-
-RIGHTS_TICKS: Final = 30
-"""How soon, in seconds, a login that has ended ends its pages."""
 
 
 class AlertTeller(Panel):
@@ -52,32 +47,16 @@ class Shell(AlertTeller, component="parts/shell.js"):
     """
     Args:
         here: the key of the page.
-        path: its address.
     """
 
-    def __init__(self, seat: Seat, here: str, path: str = "/") -> None:
+    def __init__(self, seat: Seat, here: str) -> None:
         super().__init__(seat)
-        self._path = path
         self.props["here"] = here
         self.props["email"] = seat.user.email
         self.props["role"] = seat.user.role
 
-        self._ticks = 0
-
     def tick(self) -> Any:
-        self._ticks += 1
-        if self._ticks % RIGHTS_TICKS == 0:
-            self.seat.overview.tasks.spawn("rights", self._keep_rights())
         return {"away": self.seat.platform.store.is_away}
-
-    async def _keep_rights(self) -> None:
-        """A page follows what its user may see, and ends with the login."""
-        try:
-            await self.seat.ask()
-        except StoreUnavailable:
-            return
-        except NotAllowed:
-            self.client.open(f"/login?to={quote(self._path, safe='/')}")
 
     async def standing(self, user: User, args: Arguments) -> Any:
         return await self.tell(user, True, STANDING_MAX)

@@ -74,10 +74,10 @@ async def guarded(stage: Stage) -> AsyncIterator[Guarded]:
 
 @pytest.mark.parametrize("path", ["/", "/streams/str_1", "/pictures/str_1.jpg"])
 async def test_who_is_not_logged_in_is_sent_to_the_login(guarded: Guarded, path: str) -> None:
-    for cookies in ({}, {COOKIE: "tok_x.y"}):
+    for cookies, ended in (({}, ""), ({COOKIE: "tok_x.y"}, "ended=yes&")):
         guarded.http.cookies = httpx.Cookies(cookies)
         answer = await guarded.http.get(path)
-        assert (answer.status_code, answer.headers["location"]) == (303, f"/login?to={path}")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/login?{ended}to={path}")
     assert guarded.seats == []
     assert (await guarded.knock())[0]["type"] == "websocket.close"
 

@@ -22,8 +22,12 @@ class Open:
     def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         self._stage = stage
         self.pages: list[Client] = []
-        self.sent: list[Client] = []
-        monkeypatch.setattr(Client, "open", lambda page, target: self.sent.append(page))
+        self.sent: list[tuple[Client, str]] = []
+
+        def go(page: Client, to: str) -> None:
+            self.sent.append((page, to))
+
+        monkeypatch.setattr(Client, "open", go)
 
     async def log_in(self, user: User, pages: int = 1) -> list[Seat]:
         token, who = await self._stage.platform.logins.log_in(user.email, PASSWORD)
@@ -52,7 +56,8 @@ async def test_a_login_that_has_ended_ends_its_pages(stage: Stage, opened: Open)
     await stage.platform.users.change(ADMIN, OWNER.id, Changes(is_disabled=True))
     await open_pages.look()
     assert [seat.has_ended for seat in (*mine, *theirs)] == [True, True, False]
-    assert opened.sent == opened.pages[:2]
+    to = "/login?ended=yes&to=/"
+    assert opened.sent == [(page, to) for page in opened.pages[:2]]
 
 
 async def test_pages_follow_what_their_user_may_do(stage: Stage, opened: Open) -> None:

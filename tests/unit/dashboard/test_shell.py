@@ -1,21 +1,20 @@
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from nicegui.client import Client
+from sqlalchemy.exc import OperationalError
 
 from strata.control import tables
 from strata.control.bus import News
 from strata.control.roles import User
-from strata.control.users import Changes
 from strata.dashboard import alarms
-from strata.dashboard import shell as module
 from strata.dashboard.overview import Overview
 from strata.dashboard.seat import Seat
 from strata.dashboard.shell import AlertsPanel, Shell
-from unit.control.stage import ADMIN, DEADLINE_S, OTHER, OWNER, PASSWORD, VIEWER, Stage
+from strata.errors import StoreUnavailable
+from unit.control.stage import OTHER, OWNER, PASSWORD, VIEWER, Stage
 from unit.control.test_alerts import FAILED, on_air
 from unit.dashboard.views import BEGUN
 
@@ -92,34 +91,31 @@ async def test_what_is_over_is_in_the_history(stage: Stage, client: Client) -> N
     assert alert["name"] == "Derby", "also of a stream that is no longer on the wall"
 
 
-async def test_the_end_of_a_login_ends_its_pages(
+async def test_who_is_logged_in_no_more_is_told_nothing(
     stage: Stage, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = await shell(stage, client)
-    opened: list[str] = []
-    monkeypatch.setattr(one.client, "open", opened.append)
-    await one._keep_rights()
-    assert (opened, one.seat.has_ended) == ([], False)
-    await stage.platform.logins.log_out(one.seat.token.reveal())
-    for _ in range(module.RIGHTS_TICKS):
-        one.tick()
-    async with asyncio.timeout(DEADLINE_S):
-        while not opened:
-            await asyncio.sleep(0.01)
-    assert opened == ["/login?to=/"]
     sent: list[Any] = []
     monkeypatch.setattr(one, "send", lambda what, data: sent.append(what))
     monkeypatch.setattr(type(one.client), "has_socket_connection", True)
     one.take_second()
+    assert sent == ["tick"]
+    one.seat.has_ended = True
+    one.take_second()
+    one.anew()
     one.hear_news(News("alerts", "alert_raised", None, OWNER.id))
-    assert sent == [], "nothing is told to who is no longer logged in"
+    assert sent == ["tick"]
 
 
-async def test_a_page_follows_what_its_user_may_see(stage: Stage, client: Client) -> None:
+async def test_that_the_database_is_away_is_told(stage: Stage, client: Client) -> None:
     one = await shell(stage, client)
-    await stage.platform.users.change(ADMIN, OWNER.id, Changes(role="viewer"))
-    await one._keep_rights()
-    assert one.seat.user.role == "viewer"
+    assert one.tick() == {"away": False}
+    with pytest.raises(StoreUnavailable):
+        async with stage.platform.store.begin():
+            raise OperationalError("SELECT 1", None, Exception("it is locked"))
+    assert one.tick() == {"away": True}
+    await stage.platform.store.check()
+    assert one.tick() == {"away": False}
 
 
 def test_an_alert_of_the_host() -> None:
