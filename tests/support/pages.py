@@ -24,6 +24,18 @@ SIZES: Final = {"desk": (1440, 900), "phone": (390, 844)}
 
 GRAVE: Final = frozenset(("serious", "critical"))
 
+PAGES: Final = {
+    "/alerts": "Alerts",
+    "/past": "Past broadcasts",
+    "/senders": "Senders",
+    "/destinations": "Destinations",
+    "/hosts": "Hosts",
+    "/people": "Users",
+    "/events": "Events",
+    "/settings": "Settings",
+}
+"""Those that are tables, and alerts; with their headings."""
+
 PAGE_DEADLINE_MS: Final = 20_000
 
 
