@@ -16,7 +16,7 @@ from support.pages import PAGES, visitor
 
 PRIVATE = {"STRATA_FORWARD__ALLOW_PRIVATE": "true"}
 LONG = "Championship_of_the_whole_county_" * 3
-"""Of 99 characters, and nothing to break it at."""
+"""Nothing to break it at."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_long_names_make_no_page_wide(
         await api.stop(over["id"])
         runs = await api.start(record=True, name=LONG)
         for path, body in (
-            ("/api/destinations", {"name": LONG, "url": f"rtmp://192.0.2.1/{LONG}"}),
+            ("/api/destinations", {"name": LONG, "url": f"rtmp://192.0.2.1/{LONG}/key"}),
             ("/api/senders", {"name": LONG}),
             ("/api/tokens", {"name": LONG}),
         ):
@@ -58,7 +58,7 @@ async def test_long_names_make_no_page_wide(
             await expect(me.page.get_by_text("One moment")).to_have_count(0)
             if path in ("/past", "/destinations", "/senders", "/people"):
                 await expect(me.page.get_by_role("cell", name=LONG).first).to_be_visible()
-            await me.shoot(shots, f"long-{path.split('/')[1] or 'wall'}")
+            await me.fit(shots, f"long-{path.split('/')[1] or 'wall'}")
 
 
 async def test_what_is_shown_once_outlives_the_control_plane(here: Place, browser: Browser) -> None:
