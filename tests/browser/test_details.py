@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser, Dialog, Page, expect
 
 from strata import dashboard
+from strata.dashboard.log_pages import EVENTS_SHOWN
 from support.children import until
 from support.control import Place, StrataUp
 from support.pages import PAGES, visitor
@@ -140,6 +141,82 @@ async def test_what_was_typed_is_forgotten_with_its_dialog(here: Place, browser:
         await expect(page.locator("input[type=password]")).to_have_value("")
         await page.get_by_role("button", name="Add a user").click()
         await expect(password).to_have_value("")
+
+
+async def find_panel(page: Page, has: str) -> None:
+    """Names the part of the page that has that."""
+    await page.evaluate(
+        "(has) => { window.panel = Object.values(mounted_app.$refs).flat()"
+        ".find((each) => each && has in each); }",
+        has,
+    )
+
+
+async def test_looking_does_not_make_the_charts_of_the_wall_run(
+    here: Place, browser: Browser
+) -> None:
+    async with (
+        StrataUp(here) as one,
+        await one.log_in() as api,
+        visitor(browser, one.url) as me,
+    ):
+        id = (await api.start(record=True, name="Derby"))["id"]
+        await me.log_in()
+        await expect(me.page.get_by_role("link", name="Derby")).to_be_visible()
+        await find_panel(me.page, "heads")
+        before, after, seconds = await me.page.evaluate(
+            """async (id) => {
+                const from = performance.now(), before = panel.points[id]?.length ?? 0;
+                for (let turn = 0; turn < 20; turn++) await panel.look();
+                return [before, panel.points[id].length, (performance.now() - from) / 1000];
+            }""",
+            id,
+        )
+        assert after - before <= seconds + 1
+
+
+async def test_an_alert_that_is_told_while_they_are_asked_for_is_kept(
+    here: Place, browser: Browser
+) -> None:
+    alert = {"id": "alr_1", "name": "Derby", "title": "Told meanwhile", "raised": 1}
+    async with StrataUp(here) as one, visitor(browser, one.url) as me:
+        await me.log_in()
+        await me.go("/alerts")
+        await expect(me.page.get_by_text("Nothing is wrong right now.")).to_be_visible()
+        await find_panel(me.page, "put")
+        await me.page.evaluate(
+            """async (alert) => {
+                const answer = panel.connected();
+                panel.take("alert", alert);
+                await answer;
+            }""",
+            alert,
+        )
+        await expect(me.page.get_by_text("Told meanwhile")).to_be_visible()
+
+
+async def test_what_happened_earlier_is_found(here: Place, browser: Browser) -> None:
+    async with (
+        StrataUp(here) as one,
+        await one.log_in() as api,
+        visitor(browser, one.url) as me,
+    ):
+        for number in range(EVENTS_SHOWN):
+            body = {"name": f"token {number}"}
+            assert (await api.http.post("/api/tokens", json=body)).status_code == 201
+        await me.log_in()
+        page = me.page
+        await me.go("/events")
+        newest, oldest = page.get_by_text(f"token {number}"), page.get_by_text("may log in")
+        await expect(newest.first).to_be_visible()
+        await expect(oldest).to_have_count(0)
+        await page.get_by_role("button", name="Earlier").click()
+        await expect(oldest).to_be_visible()
+        await expect(page.locator("#content")).to_be_focused()
+        await expect(page.get_by_role("button", name="Earlier")).to_have_count(0)
+        await page.get_by_role("button", name="Later").click()
+        await expect(newest.first).to_be_visible()
+        await expect(page.get_by_role("button", name="Later")).to_have_count(0)
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,11 @@ def _past(view: View) -> Row:
     one = view.row
     reason = words.REASONS.get(one.reason or "", one.reason or "")
     tone: words.Tone = "bad" if one.state == "failed" else "over"
+    detail = one.detail or ""
+    more = detail if detail.casefold() != reason.casefold() else ""
     cells = {
         "name": records.text(one.name or rows.NAMELESS, link=f"/streams/{one.id}"),
-        "state": records.state(tone, reason or one.state.capitalize(), more=one.detail or ""),
+        "state": records.state(tone, reason or one.state.capitalize(), more=more),
         "begun": records.moment(millis(one.created_at)),
         "ended": records.moment(millis(one.ended_at)),
     }
