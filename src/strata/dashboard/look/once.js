@@ -1,8 +1,20 @@
 // What is shown once, such as a key. A browser asks before it throws that away. When the control
 // plane begins anew, NiceGUI loads the page anew without asking: what was shown lies meanwhile in
-// the storage of this tab, and is shown again. It lies there at no other time.
+// the storage of this tab, and is shown again. Any page that loads this empties that.
 
+const PREFIX = "strata-once ";
 const KEPT_MS = 10 * 60 * 1000; // a start takes seconds; who comes later may be somebody else
+
+const waiting = new Map();
+
+try {
+  for (const name of Object.keys(sessionStorage).filter((each) => each.startsWith(PREFIX))) {
+    waiting.set(name, sessionStorage.getItem(name));
+    sessionStorage.removeItem(name);
+  }
+} catch {
+  // a browser that keeps nothing
+}
 
 export default class Once {
   #name;
@@ -11,19 +23,14 @@ export default class Once {
 
   // place: what of a page shows it.
   constructor(place) {
-    this.#name = `strata-once ${place}`;
+    this.#name = PREFIX + place;
   }
 
   // What was shown here when the page was loaded anew, or null.
   take() {
-    try {
-      const text = sessionStorage.getItem(this.#name);
-      sessionStorage.removeItem(this.#name);
-      const { at, shown } = JSON.parse(text) ?? {};
-      return Math.abs(Date.now() - at) < KEPT_MS ? shown : null;
-    } catch {
-      return null; // a browser that keeps nothing
-    }
+    const { at, shown } = JSON.parse(waiting.get(this.#name) ?? "{}");
+    waiting.delete(this.#name);
+    return Math.abs(Date.now() - at) < KEPT_MS ? shown : null;
   }
 
   // isKnown: that the server knows this page; else `found` says so.
@@ -43,7 +50,6 @@ export default class Once {
     removeEventListener("pagehide", this.#keep);
     window.socket?.off("disconnect", this.#lost);
     window.socket?.off("try_reconnect", this.#left);
-    this.take();
   }
 
   #listen() {

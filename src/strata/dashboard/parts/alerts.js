@@ -1,4 +1,5 @@
 // What is wrong, and what was.
+import "/look/once.js"; // a key that was not taken up again is forgotten
 import panel, { moment, span } from "/look/panel.js";
 
 const SHOWN = 300; // what the server tells at most

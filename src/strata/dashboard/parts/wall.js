@@ -1,4 +1,5 @@
 // The wall: only the rows on the screen are there, and only they are asked for.
+import "/look/once.js"; // a key that was not taken up again is forgotten
 import panel, { line, rate, span } from "/look/panel.js";
 
 const POINTS = 120;
