@@ -142,6 +142,8 @@ async def test_a_broadcast_is_watched_changed_and_stopped(
         await page.reload()
         await expect(page.get_by_role("heading", name="Derby")).to_be_visible()
         await expect(page.get_by_text("The broadcast has ended").first).to_be_visible()
+        ended = page.get_by_role("img", name=re.compile(r"^Bitrate, \d\d:\d\d:\d\d: In"))
+        await expect(ended).to_be_visible()  # nothing of it is "now"
         await me.go("/")
         await expect(page.get_by_text("Nothing is on the air.")).to_be_visible()
         log = "".join(path.read_text(errors="replace") for path in here.folder.rglob("*.log"))
