@@ -6,17 +6,15 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import pytest
 from playwright.async_api import Browser, expect
 
 from support.children import until
-from support.control import EMAIL, PASSWORD, Place, StrataUp, place
+from support.control import EMAIL, PASSWORD, Place, StrataUp
 from support.media import RistSender
 from support.nginx import Nginx
-from support.pages import Visitor, chromium, visitor
+from support.pages import PAGES, Visitor, visitor
 from support.sender import Sender
 from support.udp_relay import UdpRelay, never
 
@@ -33,24 +31,6 @@ COUNT_SOUNDS = """
     return begin.apply(this, args);
   };
 """
-
-
-@pytest.fixture
-def here() -> Iterator[Place]:
-    with place() as one:
-        yield one
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    """Where pictures of the pages go; script/test may name a place that stays."""
-    return Path(os.environ.get("STRATA_SHOTS", tmp_path / "shots"))
 
 
 async def start(me: Visitor, url: str, shots: Path) -> tuple[list[int], str]:
@@ -162,6 +142,8 @@ async def test_a_broadcast_is_watched_changed_and_stopped(
         await page.reload()
         await expect(page.get_by_role("heading", name="Derby")).to_be_visible()
         await expect(page.get_by_text("The broadcast has ended").first).to_be_visible()
+        ended = page.get_by_role("img", name=re.compile(r"^Bitrate, \d\d:\d\d:\d\d: In"))
+        await expect(ended).to_be_visible()  # nothing of it is "now"
         await me.go("/")
         await expect(page.get_by_text("Nothing is on the air.")).to_be_visible()
         log = "".join(path.read_text(errors="replace") for path in here.folder.rglob("*.log"))
@@ -312,18 +294,6 @@ async def test_who_is_not_logged_in_sees_the_login_and_nothing_else(
         assert (await api.http.get("/api/auth/me", headers=kept)).status_code == 401
 
 
-PAGES = {
-    "/alerts": "Alerts",
-    "/past": "Past broadcasts",
-    "/senders": "Senders",
-    "/destinations": "Destinations",
-    "/hosts": "Hosts",
-    "/people": "Users",
-    "/events": "Events",
-    "/settings": "Settings",
-}
-
-
 async def test_each_page_is_for_everybody(here: Place, browser: Browser, shots: Path) -> None:
     async with (
         StrataUp(here, environment=PRIVATE) as one,
@@ -339,6 +309,10 @@ async def test_each_page_is_for_everybody(here: Place, browser: Browser, shots: 
             await expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
             await expect(page.get_by_text("One moment")).to_have_count(0)
             await me.shoot(shots, path.strip("/"))
+            skip = page.get_by_role("link", name="Skip to the content")
+            await skip.focus()
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#content:focus")).to_have_count(1)
 
         await me.go("/destinations")
         await page.get_by_role("button", name="Add a destination").click()

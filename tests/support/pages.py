@@ -24,6 +24,24 @@ SIZES: Final = {"desk": (1440, 900), "phone": (390, 844)}
 
 GRAVE: Final = frozenset(("serious", "critical"))
 
+REACH: Final = """() => Math.max(
+  document.documentElement.scrollWidth,
+  ...[...document.querySelectorAll("#content button, #content h1, #content h2")].map(
+    (each) => each.getBoundingClientRect().right),
+)"""
+
+PAGES: Final = {
+    "/alerts": "Alerts",
+    "/past": "Past broadcasts",
+    "/senders": "Senders",
+    "/destinations": "Destinations",
+    "/hosts": "Hosts",
+    "/people": "Users",
+    "/events": "Events",
+    "/settings": "Settings",
+}
+"""Those that are tables, and alerts; with their headings."""
+
 PAGE_DEADLINE_MS: Final = 20_000
 
 
@@ -89,6 +107,15 @@ class Visitor:
             if each["impact"] in GRAVE
             for node in each["nodes"]
         ]
+
+    async def fit(self, folder: Path, name: str) -> None:
+        """That neither the page nor anything to click on is wider than a desk or a phone."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for size, (width, height) in SIZES.items():
+            await self.page.set_viewport_size({"width": width, "height": height})
+            await self.page.screenshot(path=folder / f"{name}-{size}.png", full_page=True)
+            reach = await self.page.evaluate(REACH)
+            assert reach <= width, f"{name} is {reach} pixels wide on a {size}"
 
     async def shoot(self, folder: Path, name: str) -> None:
         """The page on a desk and on a phone, dark and light; none is wider than its screen."""

@@ -131,6 +131,20 @@ class Journal:
             found = list(await session.scalars(query))
         return sorted(found, key=lambda event: event.id)
 
+    async def until(self, user: User, before: str | None, limit: int) -> list[tables.Event]:
+        """What happened last to the things that the user may see, the newest first.
+
+        Args:
+            before: the id of an event: only what happened before it.
+        """
+        query = select(tables.Event).order_by(tables.Event.id.desc()).limit(limit)
+        if not user.sees_all:
+            query = query.where(tables.Event.owner_id.in_(user.sees))
+        if before is not None:
+            query = query.where(tables.Event.id < before)
+        async with self._store.begin() as session:
+            return list(await session.scalars(query))
+
     async def forget(self, keep: timedelta) -> int:
         """Deletes what is older than that; returns how many."""
         oldest = datetime.now(UTC) - keep

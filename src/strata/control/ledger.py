@@ -84,6 +84,21 @@ class Ledger:
         async with self._store.begin() as session:
             return list(await session.scalars(query))
 
+    async def past(self, user: User, before: str | None, limit: int) -> list[tables.Stream]:
+        """The streams that are over and that the user may see, the newest first.
+
+        Args:
+            before: the id of a stream: only older ones.
+        """
+        query = select(tables.Stream).where(tables.Stream.state.in_(lifecycle.OVER))
+        if not user.sees_all:
+            query = query.where(tables.Stream.owner_id.in_(user.sees))
+        if before is not None:
+            query = query.where(tables.Stream.id < before)
+        async with self._store.begin() as session:
+            found = await session.scalars(query.order_by(tables.Stream.id.desc()).limit(limit))
+            return list(found)
+
     async def note(
         self,
         stream_id: str,

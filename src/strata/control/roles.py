@@ -46,7 +46,8 @@ class User:
             NotAllowed: it has not.
         """
         if ROLES.index(self.role) < ROLES.index(role):
+            article = "a" if self.role == "viewer" else "an"
             raise NotAllowed(
-                f"this takes the role of an {role}, and {self.email} is a {self.role}; ask an "
-                "administrator to do it, or for the role"
+                f"this takes the role of an {role}, and {self.email} is {article} {self.role}; "
+                "ask an administrator to do it, or for the role"
             )

@@ -301,6 +301,10 @@ class Streams:
         rows = await self._ledger.visible_to(user, before, limit)
         return [self.view_of(row) for row in rows]
 
+    async def past(self, user: User, before: str | None, limit: int) -> list[View]:
+        """The streams that are over, the newest first; see :class:`Ledger`."""
+        return [self.view_of(row) for row in await self._ledger.past(user, before, limit)]
+
     def view_of(self, row: tables.Stream) -> View:
         """A stream as it is known now, without its events."""
         return self._view(row, [])

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
-from strata.control import lifecycle, tables
+from strata.control import tables
 from strata.control.roles import User
 from strata.control.streams import View
 from strata.dashboard import happened, records, rows, words
-from strata.dashboard.records import Column, Records, Row, Spec
+from strata.dashboard.records import Column, Page, Records, Row, Spec
 from strata.dashboard.rows import millis
 
+PAST_SHOWN: Final = 200
 EVENTS_SHOWN: Final = 300
 
 
@@ -31,9 +32,9 @@ class PastPanel(Records):
             ],
         )
 
-    async def rows(self, user: User) -> Sequence[Row]:
-        views = await self.seat.platform.streams.visible_to(user)
-        return [_past(each) for each in views if each.row.state in lifecycle.OVER]
+    async def page(self, user: User, before: str | None) -> Page:
+        views = await self.seat.platform.streams.past(user, before, PAST_SHOWN + 1)
+        return Page.of([_past(each) for each in views], PAST_SHOWN)
 
 
 class EventsPanel(Records):
@@ -51,10 +52,10 @@ class EventsPanel(Records):
             again_s=5,
         )
 
-    async def rows(self, user: User) -> Sequence[Row]:
-        found = await self.seat.platform.journal.since(user, None, None, EVENTS_SHOWN)
+    async def page(self, user: User, before: str | None) -> Page:
+        found = await self.seat.platform.journal.until(user, before, EVENTS_SHOWN + 1)
         names = await self._names(user, {each.subject or "" for each in found})
-        return [_event(each, names) for each in reversed(found)]
+        return Page.of([_event(each, names) for each in found], EVENTS_SHOWN)
 
     async def _names(self, user: User, subjects: set[str]) -> dict[str, str]:
         """What people know users and streams by."""
@@ -125,9 +126,11 @@ def _past(view: View) -> Row:
     one = view.row
     reason = words.REASONS.get(one.reason or "", one.reason or "")
     tone: words.Tone = "bad" if one.state == "failed" else "over"
+    detail = one.detail or ""
+    more = detail if detail.casefold() != reason.casefold() else ""
     cells = {
         "name": records.text(one.name or rows.NAMELESS, link=f"/streams/{one.id}"),
-        "state": records.state(tone, reason or one.state.capitalize(), more=one.detail or ""),
+        "state": records.state(tone, reason or one.state.capitalize(), more=more),
         "begun": records.moment(millis(one.created_at)),
         "ended": records.moment(millis(one.ended_at)),
     }

@@ -147,7 +147,7 @@ class TokensPanel(Records):
         return [_token(each) for each in await self.seat.platform.logins.tokens(user)]
 
     async def add(self, user: User, args: Arguments) -> Any:
-        given = {"name": args.get("name", ""), "days": args.get("days") or None}
+        given = {"name": records.name_of(args), "days": args.get("days") or None}
         body = TokenIn.model_validate(given)
         life = timedelta(days=body.days) if body.days is not None else None
         token, row = await self.seat.platform.logins.add_token(user, body.name, life)

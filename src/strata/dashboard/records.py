@@ -7,6 +7,7 @@ Secrets are told in the answer to what made them, once, and are in no row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from strata.control.roles import User
 from strata.dashboard.panel import Action, Arguments, Panel
 from strata.dashboard.seat import Seat
 from strata.dashboard.words import Tone
+from strata.errors import BadArguments
 
 Cell: TypeAlias = dict[str, Any]
 Row: TypeAlias = dict[str, Any]
@@ -71,6 +73,23 @@ class Spec(BaseModel):
     again_s: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the rows.
+
+    Attributes:
+        earlier: the id of the last one, where others follow; None: these are the last.
+    """
+
+    rows: Sequence[Row]
+    earlier: str | None = None
+
+    @classmethod
+    def of(cls, found: Sequence[Row], shown: int) -> Page:
+        """So many of those found; the one more that there may be is not shown."""
+        return cls(found[:shown], found[shown - 1]["id"] if len(found) > shown else None)
+
+
 class Records(Panel, component="parts/records.js"):
     """
     Args:
@@ -79,6 +98,8 @@ class Records(Panel, component="parts/records.js"):
 
     def __init__(self, seat: Seat) -> None:
         super().__init__(seat)
+        on_the_page = (each for each in self.client.elements.values() if isinstance(each, Records))
+        self.props["is-first"] = next(on_the_page) is self
         self.props["spec"] = self.spec().model_dump()
 
     def spec(self) -> Spec:
@@ -88,10 +109,28 @@ class Records(Panel, component="parts/records.js"):
         """Each with ``id``, ``cells`` by the keys of columns, and ``acts``."""
         raise NotImplementedError
 
+    async def page(self, user: User, before: str | None) -> Page:
+        """The rows that follow the one with that id; None: the first ones."""
+        return Page(await self.rows(user))
+
     async def look(self, user: User, args: Arguments) -> Any:
-        return list(await self.rows(user))
+        before = str(args.get("before") or "")[:64]
+        page = await self.page(user, before or None)
+        return {"rows": list(page.rows), "earlier": page.earlier}
 
     actions: ClassVar[dict[str, Action]] = {"look": look}
+
+
+def name_of(args: Arguments) -> str:
+    """What a new one is to be called.
+
+    Raises:
+        BadArguments: nothing.
+    """
+    name = str(args.get("name") or "").strip()
+    if not name:
+        raise BadArguments("give it a name, so that it is known again among others")
+    return name
 
 
 def text(value: object, *, more: str = "", link: str = "") -> Cell:

@@ -76,7 +76,7 @@ class SendersPanel(Records):
         return records.row(one.id, cells, *(("enroll", "remove") if self.seat.may_operate else ()))
 
     async def add(self, user: User, args: Arguments) -> Any:
-        body = SenderIn.model_validate({"name": args.get("name", "")})
+        body = SenderIn.model_validate({"name": records.name_of(args)})
         token, row = await self.seat.platform.senders.add(user, body.name)
         return self._told(row.name, token)
 

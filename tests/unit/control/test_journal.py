@@ -80,6 +80,20 @@ async def test_from_when_and_from_where_on(journal: Journal) -> None:
     assert await types(journal, OWNER, after=third.id, limit=1) == ["d"]
 
 
+async def test_backwards(journal: Journal) -> None:
+    await note(journal, "a", "b", "c")
+    await note(journal, "d", owner=OTHER)
+
+    async def until(user: User, before: str | None, limit: int) -> list[str]:
+        return [event.type for event in await journal.until(user, before, limit)]
+
+    assert await until(ADMIN, None, 2) == ["d", "c"]
+    assert await until(OWNER, None, 2) == ["c", "b"]
+    second = (await journal.until(OWNER, None, 2))[1]
+    assert await until(OWNER, second.id, 2) == ["a"]
+    assert await until(VIEWER, None, 2) == []
+
+
 async def test_what_is_old_is_forgotten(
     stage: Stage, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

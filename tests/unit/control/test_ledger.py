@@ -150,6 +150,21 @@ async def test_the_newest_are_listed_and_all_that_are_not_over(stage: Stage) -> 
     assert await listed(ids[0], 2) == []
 
 
+async def test_what_is_over_is_listed_page_by_page(stage: Stage) -> None:
+    ledger = stage.streams._ledger
+    mine, other = [await add(stage) for _ in range(5)], await add(stage, OTHER)
+    for id in (mine[0], *mine[2:], other):
+        await ledger.end(id, "start_failed", "no")
+
+    async def listed(user: User, before: str | None, limit: int) -> list[str]:
+        return [row.id for row in await ledger.past(user, before, limit)]
+
+    assert await listed(OWNER, None, 2) == [mine[4], mine[3]]
+    assert await listed(OWNER, mine[3], 2) == [mine[2], mine[0]]
+    assert await listed(OWNER, mine[0], 2) == []
+    assert await listed(ADMIN, None, 2) == [other, mine[4]]
+
+
 async def test_what_is_noted_is_told_with_who_did_it(stage: Stage) -> None:
     ledger, id = stage.streams._ledger, await add(stage)
     await ledger.note(id, "alarms", {"alarms": []})

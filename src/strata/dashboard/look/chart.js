@@ -18,6 +18,30 @@ function nice(max) {
   return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= max) ?? max;
 }
 
+const GAP_MS = 3000;
+const GAP_TIMES = 3; // the usual distance
+const NEIGHBOURS = 5;
+const OLD_MS = 5000;
+const NEAR_MS = 60000; // clocks of people are off by less
+
+const median = (values) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0;
+
+// Which of these points do not follow on the one before: much later than others around them, of
+// which older ones may be further apart.
+export function apart(times) {
+  const found = new Set();
+  const steps = times.map((at, index) => at - (times[index - 1] ?? at));
+  steps.forEach((step, index) => {
+    if (step <= GAP_MS) return;
+    const usual = Math.max(
+      median(steps.slice(Math.max(1, index - NEIGHBOURS), index)),
+      median(steps.slice(index + 1, index + 1 + NEIGHBOURS)),
+    );
+    if (step > GAP_TIMES * usual) found.add(index);
+  });
+  return found;
+}
+
 const STEPS_S = [5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400];
 
 export default {
@@ -34,6 +58,9 @@ export default {
     atLeast: { type: Number, default: 1 },
   },
   emits: ["cursor"],
+  data() {
+    return { goesOn: Math.abs(Date.now() - this.to) < NEAR_MS };
+  },
   computed: {
     shown() {
       return this.points.filter((point) => point.at >= this.from && point.at <= this.to);
@@ -49,7 +76,9 @@ export default {
       return this.lines.map((line) => ({ ...line, value: this.picked ? line.of(this.picked) : null }));
     },
     when() {
-      return this.cursor !== null && this.picked ? exact.format(this.picked.at) : "now";
+      if (!this.picked) return "now";
+      const isNow = this.cursor === null && this.goesOn && this.to - this.picked.at < OLD_MS;
+      return isNow ? "now" : exact.format(this.picked.at);
     },
     summary() {
       const values = this.told.map((each) => `${each.text} ${this.text(each.value)}`);
@@ -59,18 +88,31 @@ export default {
   watch: {
     shown: "draw",
     cursor: "draw",
+    to() {
+      this.follow();
+    },
   },
   mounted() {
-    this.$options.size = new ResizeObserver(() => this.draw());
-    this.$options.size.observe(this.$refs.canvas);
-    this.$options.look = new MutationObserver(() => this.draw());
-    this.$options.look.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    this.follow();
+    this.own = {
+      size: new ResizeObserver(() => this.draw()),
+      look: new MutationObserver(() => this.draw()),
+    };
+    this.own.size.observe(this.$refs.canvas);
+    this.own.look.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   },
   unmounted() {
-    this.$options.size.disconnect();
-    this.$options.look.disconnect();
+    clearTimeout(this.still);
+    this.own.size.disconnect();
+    this.own.look.disconnect();
   },
   methods: {
+    // The end of the time that is shown moves on while there is a now.
+    follow() {
+      if (this.still) this.goesOn = true;
+      clearTimeout(this.still);
+      this.still = setTimeout(() => (this.goesOn = false), OLD_MS);
+    },
     text(value) {
       return value === null || value === undefined ? "–" : `${value.toFixed(this.digits)} ${this.unit}`;
     },
@@ -93,6 +135,7 @@ export default {
       const muted = style.getPropertyValue("--muted");
       const inner = { w: width - MARGIN.left - MARGIN.right, h: HEIGHT - MARGIN.top - MARGIN.bottom };
       const columns = this.columns();
+      const gaps = apart(this.shown.map((point) => point.at));
       const top = nice(Math.max(this.atLeast, ...columns.flat().filter((value) => value !== null)));
       const x = (at) => MARGIN.left + ((at - this.from) / Math.max(1, this.to - this.from)) * inner.w;
       const y = (value) => MARGIN.top + inner.h - (value / top) * inner.h;
@@ -102,7 +145,7 @@ export default {
       pen.beginPath();
       pen.rect(MARGIN.left, 0, inner.w, HEIGHT);
       pen.clip();
-      for (let at = this.lines.length - 1; at >= 0; at--) this.plot(pen, columns, at, x, y);
+      for (let at = this.lines.length - 1; at >= 0; at--) this.plot(pen, columns, gaps, at, x, y);
       if (this.cursor !== null && this.picked) {
         pen.strokeStyle = muted;
         pen.beginPath();
@@ -143,16 +186,17 @@ export default {
       for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step)
         pen.fillText((step < 60000 ? exact : clock).format(at), x(at), HEIGHT - 6);
     },
-    plot(pen, columns, at, x, y) {
+    plot(pen, columns, gaps, at, x, y) {
       const line = this.lines[at];
       const heights = columns[at];
       const runs = [];
       let run = [];
       heights.forEach((value, index) => {
-        if (value === null) {
-          if (run.length) runs.push(run);
+        if ((value === null || gaps.has(index)) && run.length) {
+          runs.push(run);
           run = [];
-        } else run.push(index);
+        }
+        if (value !== null) run.push(index);
       });
       if (run.length) runs.push(run);
       pen.strokeStyle = pen.fillStyle = line.colour;

@@ -11,7 +11,7 @@ export default {
       video.src = this.src;
       return;
     }
-    const hls = (this.$options.hls = new Hls({ liveSyncDurationCount: 2, enableWorker: false }));
+    const hls = (this.hls = new Hls({ liveSyncDurationCount: 2, enableWorker: false }));
     hls.on(Hls.Events.ERROR, (_, error) => {
       if (error.fatal) this.$emit("unplayable");
     });
@@ -19,7 +19,7 @@ export default {
     hls.attachMedia(video);
   },
   unmounted() {
-    this.$options.hls?.destroy();
+    this.hls?.destroy();
   },
   template: `
     <video ref="video" controls autoplay muted playsinline :aria-label="label"

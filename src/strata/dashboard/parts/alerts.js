@@ -1,11 +1,15 @@
 // What is wrong, and what was.
+import "/look/once.js"; // a key that was not taken up again is forgotten
 import panel, { moment, span } from "/look/panel.js";
+
+const SHOWN = 300; // what the server tells at most
 
 export default {
   mixins: [panel],
+  inheritAttrs: false, // its id is that of the content
   props: { mayOperate: Boolean },
   emits: ["ask"],
-  data: () => ({ alerts: null, problem: "" }),
+  data: () => ({ alerts: null, shownMax: SHOWN, problem: "" }),
   computed: {
     standing() {
       return (this.alerts ?? []).filter((alert) => !alert.cleared);
@@ -14,18 +18,29 @@ export default {
       return (this.alerts ?? []).filter((alert) => alert.cleared);
     },
   },
+  created() {
+    this.own = { told: new Map() };
+  },
   methods: {
     moment,
     span,
     async connected() {
+      // What is told until the answer is there may be newer than it.
+      const told = (this.own.told = new Map());
       try {
-        this.alerts = await this.ask("look");
+        const alerts = await this.ask("look");
+        this.alerts = alerts;
+        told.forEach(this.put);
+        this.problem = "";
       } catch (problem) {
         this.problem = problem.message;
       }
     },
     on_alert(alert) {
-      if (!this.alerts) return;
+      this.own.told.set(alert.id, alert);
+      if (this.alerts) this.put(alert);
+    },
+    put(alert) {
       this.alerts = [alert, ...this.alerts.filter((each) => each.id !== alert.id)].sort(
         (a, b) => b.raised - a.raised,
       );
@@ -63,5 +78,7 @@ export default {
             <span v-else>{{ alert.name }}</span>: {{ alert.title }}, for
             {{ span(alert.cleared - alert.raised) }}<i>{{ alert.detail ? " – " + alert.detail : "" }}</i>
           </span></li></ol></template>
+      <p v-if="alerts && alerts.length >= shownMax" class="note">What was wrong before that is among the
+        <a href="/events">events</a>.</p>
     </section>`,
 };

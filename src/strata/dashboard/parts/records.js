@@ -1,15 +1,19 @@
 // A table of things, and what can be done with each; what stands in it comes from records.py.
+import Once from "/look/once.js";
 import panel, { moment } from "/look/panel.js";
 
 let count = 0;
 
 export default {
   mixins: [panel],
-  props: { spec: Object },
+  inheritAttrs: false, // the id of the first is that of the content
+  props: { spec: Object, isFirst: Boolean },
   emits: ["ask"],
   data: () => ({
     name: `records-${++count}`,
     rows: null,
+    pages: [], // each by the last row of the one before; the latest has none
+    earlier: null,
     problem: "",
     done: "",
     good: true,
@@ -24,12 +28,18 @@ export default {
       return this.row ? `${this.act?.text}: ${Object.values(this.row.cells)[0].text}` : this.act?.text;
     },
   },
+  created() {
+    this.own = { again: 0, turn: 0, once: new Once(this.spec.title) };
+  },
   mounted() {
-    if (this.spec.again_s)
-      this.$options.again = setInterval(() => document.hidden || this.look(), this.spec.again_s * 1000);
+    const again = () => document.hidden || this.pages.length || this.look();
+    if (this.spec.again_s) this.own.again = setInterval(again, this.spec.again_s * 1000);
+    const shown = this.own.once.take();
+    if (shown) this.show(shown, false);
   },
   unmounted() {
-    clearInterval(this.$options.again);
+    clearInterval(this.own.again);
+    this.own.once.letGo();
   },
   methods: {
     moment,
@@ -37,11 +47,19 @@ export default {
       this.look();
     },
     async look() {
+      const turn = ++this.own.turn;
       try {
-        this.rows = await this.ask("look");
+        const told = await this.ask("look", { before: this.pages.at(-1) ?? null });
+        this.own.once.found();
+        if (turn === this.own.turn) [this.rows, this.earlier] = [told.rows, told.earlier];
       } catch (problem) {
         this.problem = problem.message;
       }
+    },
+    async turnTo(...pages) {
+      this.pages = pages;
+      await this.look();
+      this.$refs.top.focus();
     },
     acts(row) {
       return this.spec.acts.filter((act) => row.acts.includes(act.key));
@@ -63,19 +81,26 @@ export default {
         const told = await this.ask(act.key, { ...values, id: row?.id });
         this.$refs.asked.close();
         [this.done, this.good] = [told?.said ?? "", told?.good ?? true];
-        if (told?.once) {
-          this.once = told.once;
-          this.$nextTick(() => this.$refs.once.showModal());
-        }
+        if (told?.once) this.show(told.once);
       } catch (problem) {
         this.problem = problem.message;
       } finally {
         this.busy = "";
-        this.values = {}; // what was typed may be a secret
-        if (this.$refs.asked.open)
-          for (const field of act.fields) this.values[field.name] = values[field.name];
       }
       this.look();
+    },
+    show(once, isKnown = true) {
+      this.once = once;
+      this.own.once.hold(once, isKnown);
+      this.$nextTick(() => this.$refs.once.showModal());
+    },
+    letGo() {
+      this.once = null;
+      this.own.once.letGo();
+    },
+    // What was typed may be a secret.
+    forgetTyped() {
+      if (!this.$refs.asked.open) this.values = {};
     },
     async copy(text) {
       try {
@@ -87,7 +112,7 @@ export default {
     },
   },
   template: `
-    <section class="list-page records" :id="name === 'records-1' ? 'content' : null" tabindex="-1"
+    <section ref="top" class="list-page records" :id="isFirst ? 'content' : null" tabindex="-1"
       :aria-labelledby="name">
       <div class="bar"><h1 :id="name">{{ spec.title }}</h1>
         <div class="acts"><button v-if="spec.add" class="button main" type="button"
@@ -124,8 +149,13 @@ export default {
               :disabled="!!busy" :aria-label="act.text + ': ' + Object.values(row.cells)[0].text"
               @click="begin(act, row)">{{ act.text }}</button></td>
         </tr></tbody></table></div>
+      <div v-if="earlier || pages.length" class="acts pages">
+        <button v-if="pages.length" class="button" type="button" @click="turnTo(...pages.slice(0, -1))">
+          Later</button>
+        <button v-if="earlier" class="button" type="button" @click="turnTo(...pages, earlier)">
+          Earlier</button></div>
 
-      <dialog ref="asked" :aria-labelledby="name + '-asked'">
+      <dialog ref="asked" :aria-labelledby="name + '-asked'" @close="forgetTyped">
         <form @submit.prevent="carryOut">
           <h2 :id="name + '-asked'">{{ doing }}</h2>
           <p v-if="act?.sure">{{ act.sure }}</p>
@@ -147,7 +177,7 @@ export default {
         </form>
       </dialog>
 
-      <dialog ref="once" :aria-labelledby="name + '-once'" @close="once = null">
+      <dialog ref="once" :aria-labelledby="name + '-once'" @cancel.prevent @close="letGo">
         <template v-if="once"><h2 :id="name + '-once'">{{ once.title }}</h2>
           <p class="warning">{{ once.note }}</p>
           <template v-for="[what, value] in once.lines" :key="what"><h3>{{ what }}</h3>

@@ -1,4 +1,5 @@
 // A start in three steps, and then what the encoder needs.
+import Once from "/look/once.js";
 import panel from "/look/panel.js";
 
 const STEPS = ["From where", "To where", "How"];
@@ -8,6 +9,7 @@ let made = 0;
 
 export default {
   mixins: [panel],
+  inheritAttrs: false, // its id is that of the content
   props: { mayOperate: Boolean },
   emits: ["ask"],
   data: () => ({
@@ -82,8 +84,8 @@ export default {
     asked: {
       deep: true,
       handler() {
-        clearTimeout(this.$options.waiting);
-        if (this.step === 2) this.$options.waiting = setTimeout(this.check, CHECK_AFTER_MS);
+        clearTimeout(this.own.waiting);
+        if (this.step === 2) this.own.waiting = setTimeout(this.check, CHECK_AFTER_MS);
       },
     },
     step(step) {
@@ -93,13 +95,22 @@ export default {
       if (this.step === 2) this.check();
     },
   },
+  created() {
+    this.own = { waiting: 0, turn: 0, once: new Once("start") };
+    const shown = this.own.once.take();
+    if (shown) this.show(shown, false);
+  },
+  unmounted() {
+    clearTimeout(this.own.waiting);
+    this.own.once.letGo();
+  },
   methods: {
     async connected() {
-      if (this.started) return; // what is on the screen is told once
       try {
         this.choices = await this.ask("choices");
+        this.own.once.found();
       } catch (problem) {
-        this.problem = problem.message;
+        if (!this.started) this.problem = problem.message;
       }
     },
     go(step) {
@@ -112,12 +123,12 @@ export default {
       asked.encoder.fps = this.fps;
       if (!this.ours) asked.source = { mode: "test", audio: this.sound };
       this.findings = null;
-      const turn = (this.$options.turn = (this.$options.turn ?? 0) + 1);
+      const turn = ++this.own.turn;
       try {
         const found = await this.ask("check", asked);
-        if (turn === this.$options.turn) [this.findings, this.problem] = [found, ""];
+        if (turn === this.own.turn) [this.findings, this.problem] = [found, ""];
       } catch (problem) {
-        if (turn === this.$options.turn) this.problem = problem.message;
+        if (turn === this.own.turn) this.problem = problem.message;
       }
     },
     async start() {
@@ -128,22 +139,21 @@ export default {
           location.href = `/streams/${started.id}`;
           return;
         }
-        this.started = started;
         this.addresses = [];
-        addEventListener("beforeunload", this.hold);
-        this.$nextTick(() => this.$refs.told?.focus());
+        this.show(started);
       } catch (problem) {
         this.problem = problem.message;
       } finally {
         this.busy = "";
       }
     },
-    // What is on the screen is told once: a browser asks before it throws it away.
-    hold(event) {
-      event.preventDefault();
+    show(started, isKnown = true) {
+      this.started = started;
+      this.own.once.hold(started, isKnown);
+      this.$nextTick(() => this.$refs.told?.focus());
     },
     letGo() {
-      removeEventListener("beforeunload", this.hold);
+      this.own.once.letGo();
     },
     more() {
       this.addresses.push({ key: ++made, url: "" });

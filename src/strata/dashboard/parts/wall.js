@@ -1,4 +1,5 @@
 // The wall: only the rows on the screen are there, and only they are asked for.
+import "/look/once.js"; // a key that was not taken up again is forgotten
 import panel, { line, rate, span } from "/look/panel.js";
 
 const POINTS = 120;
@@ -17,6 +18,7 @@ const GROUPS = [
 
 export default {
   mixins: [panel],
+  inheritAttrs: false, // its id is that of the content
   props: { mayOperate: Boolean },
   emits: ["ask"],
   data: () => ({
@@ -43,6 +45,9 @@ export default {
         .filter(({ head }) => head);
     },
   },
+  created() {
+    this.own = { fetched: new Map(), fetching: 0 };
+  },
   mounted() {
     const narrow = matchMedia("(max-width: 760px)");
     const measure = () => {
@@ -50,18 +55,18 @@ export default {
       this.place();
     };
     narrow.addEventListener("change", measure);
-    this.$options.measure = measure;
+    this.own.forget = () => narrow.removeEventListener("change", measure);
     addEventListener("scroll", this.place, { passive: true });
     addEventListener("resize", this.place, { passive: true });
     measure();
-    this.$options.paint = setInterval(() => this.fetchPictures(), 1000);
-    this.$options.fetched = new Map();
-    this.$options.fetching = 0;
+    this.own.paint = setInterval(() => this.fetchPictures(), 1000);
   },
   unmounted() {
+    this.own.forget();
+    clearTimeout(this.own.typing);
     removeEventListener("scroll", this.place);
     removeEventListener("resize", this.place);
-    clearInterval(this.$options.paint);
+    clearInterval(this.own.paint);
     Object.values(this.pictures).forEach((url) => URL.revokeObjectURL(url));
   },
   watch: {
@@ -69,8 +74,8 @@ export default {
       this.look(true);
     },
     search() {
-      clearTimeout(this.$options.typing);
-      this.$options.typing = setTimeout(() => this.look(true), 200);
+      clearTimeout(this.own.typing);
+      this.own.typing = setTimeout(() => this.look(true), 200);
     },
   },
   methods: {
@@ -91,12 +96,19 @@ export default {
       if (!count) return;
       try {
         const told = await this.ask("look", { first, count, tone, search, anew });
-        if (told) this.take("tick", told);
+        if (told) this.take("rows", told);
       } catch (problem) {
         this.problem = problem.message;
       }
     },
+    // A second has passed: each chart goes on by a point.
     on_tick(told) {
+      this.on_rows(told);
+      for (const [id, { in: coming, out: going }] of Object.entries(told.numbers))
+        if (!(id in told.points))
+          this.points[id] = [...(this.points[id] ?? []), [coming, going]].slice(-POINTS);
+    },
+    on_rows(told) {
       this.counts = told.counts;
       this.seen = told.seen;
       this.ahead = told.at - Date.now();
@@ -109,11 +121,7 @@ export default {
       }
       for (const head of told.heads) this.heads[head.id] = head;
       for (const [id, points] of Object.entries(told.points)) this.points[id] = points;
-      for (const [id, numbers] of Object.entries(told.numbers)) {
-        this.numbers[id] = numbers;
-        if (!(id in told.points))
-          this.points[id] = [...(this.points[id] ?? []), [numbers.in, numbers.out]].slice(-POINTS);
-      }
+      for (const [id, numbers] of Object.entries(told.numbers)) this.numbers[id] = numbers;
     },
     age(head) {
       return span((head.ended ?? this.now + this.ahead) - head.begun);
@@ -127,18 +135,18 @@ export default {
     // Pictures of what is on the screen, the oldest first, two at once.
     async fetchPictures() {
       if (document.hidden || this.silence) return;
-      const { fetched } = this.$options;
+      const { fetched } = this.own;
       const due = this.shown
         .filter(({ id, head }) => head.picture && Date.now() - (fetched.get(id) ?? 0) > PICTURE_EACH_MS)
         .sort((a, b) => (fetched.get(a.id) ?? 0) - (fetched.get(b.id) ?? 0));
       for (const { id } of due) {
-        if (this.$options.fetching >= PICTURES_AT_ONCE) return;
+        if (this.own.fetching >= PICTURES_AT_ONCE) return;
         fetched.set(id, Date.now());
         this.fetchPicture(id);
       }
     },
     async fetchPicture(id) {
-      this.$options.fetching++;
+      this.own.fetching++;
       try {
         const answer = await fetch(`/pictures/${id}.jpg`);
         const url = answer.ok ? URL.createObjectURL(await answer.blob()) : null;
@@ -148,7 +156,7 @@ export default {
       } catch {
         // the next second tries again
       } finally {
-        this.$options.fetching--;
+        this.own.fetching--;
       }
     },
   },
