@@ -13,7 +13,7 @@ from strata import dashboard
 from strata.dashboard.log_pages import EVENTS_SHOWN
 from support.children import until
 from support.control import Place, StrataUp
-from support.pages import PAGES, visitor
+from support.pages import PAGES, find_panel, visitor
 
 PRIVATE = {"STRATA_FORWARD__ALLOW_PRIVATE": "true"}
 LONG = "Championship_of_the_whole_county_" * 3
@@ -143,15 +143,6 @@ async def test_what_was_typed_is_forgotten_with_its_dialog(here: Place, browser:
         await expect(password).to_have_value("")
 
 
-async def find_panel(page: Page, has: str) -> None:
-    """Names the part of the page that has that."""
-    await page.evaluate(
-        "(has) => { window.panel = Object.values(mounted_app.$refs).flat()"
-        ".find((each) => each && has in each); }",
-        has,
-    )
-
-
 async def test_looking_does_not_make_the_charts_of_the_wall_run(
     here: Place, browser: Browser
 ) -> None:
@@ -183,7 +174,7 @@ async def test_an_alert_that_is_told_while_they_are_asked_for_is_kept(
         await me.log_in()
         await me.go("/alerts")
         await expect(me.page.get_by_text("Nothing is wrong right now.")).to_be_visible()
-        await find_panel(me.page, "put")
+        await find_panel(me.page, "shownMax")
         await me.page.evaluate(
             """async (alert) => {
                 const answer = panel.connected();

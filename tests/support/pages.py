@@ -144,3 +144,12 @@ async def visitor(browser: Browser, url: str) -> AsyncIterator[Visitor]:
         assert one.faults == []
     finally:
         await context.close()
+
+
+async def find_panel(page: Page, has: str) -> None:
+    """Names the part of the page that has that."""
+    await page.evaluate(
+        "(has) => { window.panel = Object.values(mounted_app.$refs).flat()"
+        ".find((each) => each && has in each); }",
+        has,
+    )

@@ -1,4 +1,5 @@
 // What stands above each page: where one is, who one is, and what is wrong anywhere.
+import "/look/once.js"; // a page that shows nothing once forgets what another did
 import panel, { span } from "/look/panel.js";
 
 const PAGES = [

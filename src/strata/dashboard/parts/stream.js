@@ -17,6 +17,7 @@ const mega = (value) => (value === null || value === undefined ? null : value / 
 
 export default {
   mixins: [panel],
+  inheritAttrs: false, // its id is that of the content
   components: { chart, player },
   props: { mayOperate: Boolean },
   emits: ["ask"],

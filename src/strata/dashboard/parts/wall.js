@@ -28,6 +28,7 @@ export default {
     order: null,
     counts: null,
     seen: true,
+    whole: false,
     first: 0,
     count: 0,
     row: 112,
@@ -111,6 +112,7 @@ export default {
     on_rows(told) {
       this.counts = told.counts;
       this.seen = told.seen;
+      this.whole = told.whole;
       this.ahead = told.at - Date.now();
       const [first, count] = told.rows;
       // It does not know which rows are shown: what was asked last has got lost.
@@ -178,7 +180,8 @@ export default {
       <p v-if="!seen" class="silence" role="alert">The host does not answer. Broadcasts most likely
         go on, but nobody can see how they are or change them. Look at the host:
         <code>systemctl status strata-host</code>.</p>
-      <p v-if="order && !order.length" class="nothing">{{ tone || search
+      <p v-if="!order || (!order.length && !whole)" class="nothing">One moment …</p>
+      <p v-else-if="!order.length" class="nothing">{{ tone || search
         ? "No broadcast is like that right now."
         : "Nothing is on the air. A broadcast that is started appears here at once." }}</p>
       <div ref="list" class="list" role="list" :style="{ height: (order?.length ?? 0) * row + 'px' }">
