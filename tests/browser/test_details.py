@@ -35,6 +35,7 @@ async def chart(browser: Browser) -> Page:
     return page
 
 
+@pytest.mark.long
 async def test_long_names_make_no_page_wide(
     here: Place, browser: Browser, tmp_path: Path, shots: Path
 ) -> None:
@@ -62,6 +63,7 @@ async def test_long_names_make_no_page_wide(
             await me.fit(shots, f"long-{path.split('/')[1] or 'wall'}")
 
 
+@pytest.mark.long
 async def test_what_is_shown_once_outlives_the_control_plane(here: Place, browser: Browser) -> None:
     async with StrataUp(here, environment=PRIVATE) as one, visitor(browser, one.url) as me:
         await me.log_in()
@@ -186,6 +188,7 @@ async def test_an_alert_that_is_told_while_they_are_asked_for_is_kept(
         await expect(me.page.get_by_text("Told meanwhile")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_what_happened_earlier_is_found(here: Place, browser: Browser) -> None:
     async with (
         StrataUp(here) as one,

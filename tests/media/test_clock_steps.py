@@ -81,6 +81,7 @@ async def test_a_worker_does_not_notice(tmp_path: Path, test_file: Path) -> None
         assert (await probe(path)).longest_step_s < 1.5 / FPS
 
 
+@pytest.mark.long
 async def test_the_platform_does_not_notice(here: Place) -> None:
     clock = WallClock(here.folder / "clock")
     async with StrataUp(here, environment=clock.environment) as up, await up.log_in() as api:

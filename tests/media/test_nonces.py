@@ -156,6 +156,7 @@ async def test_the_next_worker_is_reached_under_the_flood_that_waits_for_it(
                     await asyncio.sleep(0.1)
 
 
+@pytest.mark.long
 async def test_who_is_on_the_air_loses_no_packet_when_streams_and_hosts_come_and_go(
     here: Place, test_file: Path
 ) -> None:
@@ -190,6 +191,7 @@ def nft(*arguments: str) -> str:
     return subprocess.run(["nft", *arguments], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.long
 async def test_the_sender_may_change_its_key(here: Place, test_file: Path) -> None:
     """librist's own option for it; each change passes beside the old key."""
     async with stage(here, ports=3) as one:

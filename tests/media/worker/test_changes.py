@@ -18,7 +18,7 @@ DELIVERED_S = 2.0
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("times", [6, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.long)])
 async def test_changes_in_a_row_between_two_servers(
     tmp_path: Path, long_file: Path, times: int
 ) -> None:

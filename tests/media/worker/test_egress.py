@@ -91,6 +91,7 @@ class Wire:
         return max(means)
 
 
+@pytest.mark.long
 async def test_a_stream_that_does_not_fit_twice_goes_out_once_and_whole(
     tmp_path: Path, network: str
 ) -> None:

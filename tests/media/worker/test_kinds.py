@@ -236,6 +236,7 @@ async def test_a_browser_plays_the_playlist_from_its_first_picture_to_its_last(
     assert 9 - GOP_S - 0.5 <= ended_s <= 9.5
 
 
+@pytest.mark.long
 async def test_hls_push_gets_past_a_server_that_misbehaves(tmp_path: Path, test_file: Path) -> None:
     bad = {2: 500, 3: "close", 4: 503}
     asked = 0

@@ -255,6 +255,7 @@ async def test_a_line_that_is_none_is_told_without_quoting_it() -> None:
     assert answer.words == "ValueError: a line cannot be read as Push"
 
 
+@pytest.mark.long
 async def test_a_destination_that_takes_less_than_it_is_sent_is_too_slow(tmp_path: Path) -> None:
     async with PutServer(tmp_path / "put") as one:
         one.bytes_per_s = 100_000

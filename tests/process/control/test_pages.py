@@ -208,7 +208,7 @@ async def test_nothing_is_told_any_more_when_a_login_has_ended(up: StrataUp) -> 
         assert (await admin.http.post("/logout")).status_code == 303
         admin.http.cookies = httpx.Cookies({"strata_login": login})
         async with asyncio.timeout(10):
-            await one.hear('"/login"')
+            await one.hear('"/login?ended=yes')
         one.heard.clear()
         for _ in range(ROUNDS):
             assert await one.ask() == (None, ENDED)
