@@ -89,8 +89,7 @@ async def test_a_newcomer_sees_a_broadcast(here: Place) -> None:
             assert set(streams) == {"h264", "aac"}
             assert (streams["h264"]["width"], streams["h264"]["height"]) == (1280, 720)
 
-            api_page = told(said, "API")
-            assert api_page == f"{one.url}/api/docs"
+            assert told(said, "Operate it") == f"{one.url}/"
             async with await one.log_in("admin@localhost", told(said, "Password:")) as api:
                 [stream] = (await api.http.get("/api/streams")).json()
                 stream = await api.get(stream["id"])

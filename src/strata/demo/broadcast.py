@@ -95,7 +95,7 @@ async def _until_live(streams: Streams, user: User, stream_id: str) -> None:
 
 
 def _tell(settings: Settings, destination: LocalPlatform, view: View) -> None:
-    api = f"http://{settings.server.listen}"
+    pages = f"http://{settings.server.listen}"
     print(
         f"""
   On the air: a test picture over two bonded, encrypted RIST links.
@@ -103,7 +103,7 @@ def _tell(settings: Settings, destination: LocalPlatform, view: View) -> None:
     Watch it     {destination.page_url}          (a browser that plays HLS, such as Chromium)
                  ffplay {destination.rtmp_url}
     Recording    {settings.media_dir}/{view.row.id}-*.ts
-    API          {api}/api/docs               (log in with the administrator's password)
+    Operate it   {pages}/               (log in as the administrator, whose password is above)
     Worker log   {settings.log_dir}/{view.row.id}.log
 
   Ctrl-C ends the broadcast and everything else.
