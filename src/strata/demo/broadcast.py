@@ -103,7 +103,7 @@ def _tell(settings: Settings, destination: LocalPlatform, view: View) -> None:
     Watch it     {destination.page_url}          (a browser that plays HLS, such as Chromium)
                  ffplay {destination.rtmp_url}
     Recording    {settings.media_dir}/{view.row.id}-*.ts
-    Operate it   {pages}/               (log in as the administrator; the first start shows the password)
+    Operate it   {pages}/               (the first start shows the password)
     Worker log   {settings.log_dir}/{view.row.id}.log
 
   Ctrl-C ends the broadcast and everything else.

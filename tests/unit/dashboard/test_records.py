@@ -22,6 +22,7 @@ from strata.dashboard.senders_page import SendersPanel
 from strata.settings import Database, Settings
 from unit.control.stage import ADMIN, KEY, OTHER, OWNER, PASSWORD, URL, VIEWER, Stage
 from unit.control.test_alerts import LOAD, on_air
+from unit.dashboard.asking import ask, refused
 
 P = TypeVar("P", bound=Records)
 ORIGIN = "https://control.example"
@@ -47,22 +48,9 @@ def desk(stage: Stage, client: Client) -> Desk:
     return Desk(stage, client)
 
 
-async def ask(one: Records, what: str, **args: Any) -> Any:
-    result, problem = await one._answer(what, args)
-    assert problem is None, problem
-    return result
-
-
 async def look(one: Records, before: str | None = None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = (await ask(one, "look", before=before))["rows"]
     return rows
-
-
-async def refused(one: Records, what: str, **args: Any) -> str:
-    result, problem = await one._answer(what, args)
-    assert result is None
-    assert problem is not None
-    return problem
 
 
 async def test_a_destination_is_added_tested_changed_and_removed(desk: Desk) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from nicegui.client import Client
 
@@ -11,25 +10,13 @@ from strata.dashboard.seat import Seat
 from strata.dashboard.start_page import StartPanel, inputs
 from strata.wire import agent
 from unit.control.stage import KEY, OTHER, OWNER, PASSWORD, URL, VIEWER, Stage
+from unit.dashboard.asking import ask, refused
 
 
 async def panel(stage: Stage, client: Client, user: User = OWNER) -> StartPanel:
     token, who = await stage.platform.logins.log_in(user.email, PASSWORD, "192.0.2.1")
     with client:
         return StartPanel(Seat(stage.platform, Overview(stage.platform), token, who))
-
-
-async def ask(one: StartPanel, what: str, **args: Any) -> Any:
-    result, problem = await one._answer(what, args)
-    assert problem is None, problem
-    return result
-
-
-async def refused(one: StartPanel, what: str, **args: Any) -> str:
-    result, problem = await one._answer(what, args)
-    assert result is None
-    assert problem is not None
-    return problem
 
 
 async def test_a_start_tells_once_what_the_encoder_needs(stage: Stage, client: Client) -> None:

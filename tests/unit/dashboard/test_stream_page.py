@@ -16,6 +16,7 @@ from strata.wire import host
 from strata.wire import worker as wire
 from unit.control.stage import KEY, OTHER, OWNER, PASSWORD, URL, VIEWER, Stage
 from unit.control.test_alerts import FAILED, on_air
+from unit.dashboard.asking import ask, refused
 from unit.dashboard.views import link, stats
 
 NUMBERS = wire.ForwardStats("fwd_1", "rtmp", "live", 5000.4, 1, 7, 3, 1.0, 0.1)
@@ -25,19 +26,6 @@ async def panel(stage: Stage, client: Client, id: str, user: User = OWNER) -> St
     token, who = await stage.platform.logins.log_in(user.email, PASSWORD, "192.0.2.1")
     with client:
         return StreamPanel(Seat(stage.platform, Overview(stage.platform), token, who), id)
-
-
-async def ask(one: StreamPanel, what: str, **args: Any) -> Any:
-    result, problem = await one._answer(what, args)
-    assert problem is None, problem
-    return result
-
-
-async def refused(one: StreamPanel, what: str, **args: Any) -> str:
-    result, problem = await one._answer(what, args)
-    assert result is None
-    assert problem is not None
-    return problem
 
 
 async def test_all_that_there_is_to_show(stage: Stage, client: Client) -> None:
