@@ -136,7 +136,7 @@ async def test_from_the_platform_to_the_air_and_back(
         "http://127.0.0.1:8090/",
         "ffplay rtmp://127.0.0.1:1935/live/demo",
         f"{stage.settings.media_dir}/{id}-*.ts",
-        "http://127.0.0.1:8080/api/docs",
+        "http://127.0.0.1:8080/",
         f"{stage.settings.log_dir}/{id}.log",
     ):
         assert told in said
