@@ -8,9 +8,11 @@ from typing import Final
 
 from support.children import Child
 
-_QUIET: Final = (
+# Its sandbox does not start as root.
+FLAGS: Final = (
     *("--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-quic"),
+    *(("--no-sandbox",) if os.geteuid() == 0 else ()),
 )
 
 _PLAYER: Final = """\
@@ -28,11 +30,9 @@ _PLAYER: Final = """\
 def browser(folder: Path, url: str) -> Child:
     """Opens a page; what it says to its console is in the child's output."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Its sandbox does not start as root.
-    root = ("--no-sandbox",) if os.geteuid() == 0 else ()
     return Child(
         [
-            *("chromium", *_QUIET, *root, "--enable-logging=stderr"),
+            *("chromium", *FLAGS, "--enable-logging=stderr"),
             "--autoplay-policy=no-user-gesture-required",
             f"--user-data-dir={folder / 'profile'}",
             url,

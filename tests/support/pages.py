@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
@@ -11,12 +10,8 @@ from typing import Any, Final
 
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
+from support.browser import FLAGS
 from support.control import EMAIL, PASSWORD
-
-_QUIET: Final = (
-    *("--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--disable-quic"),
-)
 
 AXE: Final = files("axe_playwright_python") / "axe.min.js"
 
@@ -47,12 +42,10 @@ PAGE_DEADLINE_MS: Final = 20_000
 
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    # Its sandbox does not start as root.
-    root = ("--no-sandbox",) if os.geteuid() == 0 else ()
     expect.set_options(timeout=PAGE_DEADLINE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=[*_QUIET, *root]
+            executable_path="/usr/bin/chromium", args=[*FLAGS]
         )
         try:
             yield browser
